@@ -1,0 +1,1 @@
+"""Bytes, files and one segment: the native modules. They know no policy, only arguments."""
