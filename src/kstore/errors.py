@@ -146,6 +146,12 @@ class InvalidTxnState(RejectedError):
     error_code = 48
 
 
+class TransactionCoordinatorFenced(RejectedError):
+    """A marker from a transaction coordinator that a newer one has replaced."""
+
+    error_code = 52
+
+
 class DuplicateSequence(RejectedError):
     """A batch older than the five remembered ones; it was stored before, its offsets are forgotten."""
 

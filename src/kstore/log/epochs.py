@@ -134,9 +134,13 @@ class LeaderEpochs:
         """Whether a stored batch that starts at `offset` can carry `epoch`.
 
         The epoch lies outside the batch's CRC, so this is what notices a flipped bit in it. Every append assigns its
-        epoch first, so a true batch agrees exactly; a log without any epoch takes only batches without one.
+        epoch first, so a true batch agrees exactly; below the oldest entry (deleted records that share a segment
+        with the log start) only a later epoch is ruled out. A log without epochs holds only batches without one.
         """
-        return self.epoch_for_offset(offset) == max(epoch, UNDEFINED_EPOCH)
+        known = self.epoch_for_offset(offset)
+        if known == UNDEFINED_EPOCH and self._epochs:
+            return 0 <= epoch <= self._epochs[0]
+        return max(epoch, UNDEFINED_EPOCH) == known
 
     # -- changes: each says whether anything changed, which is when the file must be written --
 

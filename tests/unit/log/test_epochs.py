@@ -131,6 +131,10 @@ def test_a_batch_must_fit_the_lineage():
     assert not epochs.fits(20, 2)
     assert not epochs.fits(20, 4 ^ 0x1000)
     assert not epochs.fits(20, -1)
+    assert epochs.fits(9, 2)  # below the log start, in its segment
+    assert epochs.fits(9, 0)
+    assert not epochs.fits(9, 3)
+    assert not epochs.fits(9, -1)
     assert LeaderEpochs().fits(20, -1)
     assert LeaderEpochs().fits(20, -(2**31))
     assert not LeaderEpochs().fits(20, 0)
