@@ -1,0 +1,28 @@
+cdef class Mapping:
+    cdef const unsigned char* data
+    cdef readonly Py_ssize_t length   # bytes mapped; those beyond the end of the file must not be touched
+    cdef readonly object view         # cached memoryview of the whole mapping
+
+
+cdef class File:                      # the one seam that tests replace, hence not final
+    cdef readonly str path
+    cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil
+    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
+                         const unsigned char* body, size_t body_length, long long position) noexcept nogil
+    cpdef write_at(self, data, long long position)
+    cpdef bytes read_at(self, long long position, Py_ssize_t length)
+    cpdef sync(self)
+    cpdef truncate(self, long long size)
+    cpdef long long size(self)
+    cpdef Mapping mapping(self, long long end)
+    cpdef close(self)
+
+
+cdef class PosixFile(File):
+    cdef int _fd
+    cdef Mapping _mapping
+    cdef int _descriptor(self) except -1
+
+
+cdef class PythonFile(File):
+    pass

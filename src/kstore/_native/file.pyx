@@ -1,0 +1,267 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""FILE: one open file, and read-only mappings of it. The seam that a simulated disk replaces.
+
+Owns positioned writes that finish or fail, fsync, and mappings that live as long as anyone holds them. It must not
+know what the bytes mean. Called by `segment` for every append and fetch, and by `log.disk` for the rest.
+
+Invariants:
+1. A write reports every byte as written or an errno; short writes and EINTR are looped over.
+2. No mapping is ever writable, and none goes away while a view on it lives: not at close, unlink or truncation.
+3. Nobody reads a mapping at or above the file's end: callers bring their own end.
+"""
+
+import os
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport EINTR, EIO, errno
+
+cdef extern from "<sys/types.h>" nogil:
+    ctypedef long off_t
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    ssize_t pwritev(int fd, const iovec* iov, int count, off_t offset)
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pwrite(int fd, const void* buf, size_t count, off_t offset)
+    int fdatasync(int fd)
+    int c_close "close"(int fd)
+
+cdef extern from "<sys/mman.h>" nogil:
+    void* mmap(void* addr, size_t length, int prot, int flags, int fd, off_t offset)
+    int munmap(void* addr, size_t length)
+    void* MAP_FAILED
+    int PROT_READ
+    int MAP_SHARED
+
+cdef enum:
+    MAPPING_STEP = 1 << 20    # a growing file is remapped only once per doubling, and never below this size
+
+
+cdef class _Region:
+    """A mapped range of a file; unmapped when the last view on it goes."""
+    cdef void* address
+    cdef Py_ssize_t length
+
+    def __dealloc__(self):
+        if self.address != NULL:
+            munmap(self.address, <size_t>self.length)
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.address, self.length, 1, flags)
+
+
+cdef class Mapping:
+    """Read-only bytes, of a mapped file or a copy; valid for as long as `view` or a slice of it is held."""
+
+    def __len__(self):
+        return self.length
+
+    @staticmethod
+    def from_bytes(data):
+        """A mapping over a copy of `data`, for files that cannot be mapped."""
+        return _of_bytes(bytes(data))
+
+
+cdef Mapping _of_bytes(bytes data):
+    cdef Mapping mapping = Mapping.__new__(Mapping)
+    mapping.data = <const unsigned char*><char*>data
+    mapping.length = len(data)
+    mapping.view = memoryview(data)
+    return mapping
+
+
+cdef Mapping _of_fd(int fd, Py_ssize_t length, str path):
+    if length == 0:
+        return _of_bytes(b"")
+    cdef _Region region = _Region.__new__(_Region)
+    cdef void* address = mmap(NULL, <size_t>length, PROT_READ, MAP_SHARED, fd, 0)
+    if address == MAP_FAILED:
+        raise OSError(errno, os.strerror(errno), path)
+    region.address = address
+    region.length = length
+    cdef Mapping mapping = Mapping.__new__(Mapping)
+    mapping.data = <const unsigned char*>address
+    mapping.length = length
+    mapping.view = memoryview(region)
+    return mapping
+
+
+cdef class File:
+    """An open file by position. Errors are `OSError` with the path."""
+
+    cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
+        return EIO
+
+    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
+                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+        cdef int status = self.pwrite_all(head, head_length, position)
+        return status if status else self.pwrite_all(body, body_length, position + <long long>head_length)
+
+    cpdef write_at(self, data, long long position):
+        """Write all of `data` at `position`; raises `OSError`."""
+        cdef Py_buffer buffer
+        cdef int status
+        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                status = self.pwrite_all(<const unsigned char*>buffer.buf, <size_t>buffer.len, position)
+        finally:
+            PyBuffer_Release(&buffer)
+        if status:
+            raise OSError(status, os.strerror(status), self.path)
+
+    cpdef bytes read_at(self, long long position, Py_ssize_t length):
+        """Up to `length` bytes from `position`; fewer only at the end of the file."""
+        return self.mapping(position + length).view[position : position + length].tobytes()
+
+    cpdef sync(self):
+        """Return once the file's bytes and size are on the medium."""
+
+    cpdef truncate(self, long long size):
+        """Cut or extend the file to `size` bytes."""
+
+    cpdef long long size(self):
+        """The file's size in bytes."""
+        return 0
+
+    cpdef Mapping mapping(self, long long end):
+        """A mapping that covers at least `[0, end)`; cached, and replaced by a larger one when `end` grows."""
+        return _of_bytes(b"")
+
+    cpdef close(self):
+        """Let go of the file; mappings stay valid. Closing twice is allowed."""
+
+
+cdef class PosixFile(File):
+    """A file of the operating system, from a descriptor that it takes over."""
+
+    def __init__(self, str path, int fd):
+        self.path = path
+        self._fd = fd
+
+    def __cinit__(self):
+        self._fd = -1
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)
+
+    def fileno(self):
+        """The descriptor; raises `ValueError` after `close`."""
+        return self._descriptor()
+
+    cdef int _descriptor(self) except -1:
+        if self._fd < 0:
+            raise ValueError(f"{self.path} is closed")
+        return self._fd
+
+    cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
+        cdef ssize_t written
+        while length > 0:
+            written = pwrite(self._fd, data, length, position)
+            if written < 0:
+                if errno == EINTR:
+                    continue
+                return errno
+            if written == 0:
+                return EIO
+            data += written
+            length -= <size_t>written
+            position += written
+        return 0
+
+    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
+                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+        cdef iovec parts[2]
+        cdef ssize_t written
+        parts[0].iov_base, parts[0].iov_len = <void*>head, head_length
+        parts[1].iov_base, parts[1].iov_len = <void*>body, body_length
+        while True:
+            written = pwritev(self._fd, parts, 2, position)
+            if written >= 0:
+                break
+            if errno != EINTR:
+                return errno
+        if <size_t>written >= head_length:
+            return self.pwrite_all(body + (<size_t>written - head_length),
+                                   body_length - (<size_t>written - head_length), position + written)
+        cdef int status = self.pwrite_all(head + written, head_length - <size_t>written, position + written)
+        return status if status else self.pwrite_all(body, body_length, position + <long long>head_length)
+
+    cpdef bytes read_at(self, long long position, Py_ssize_t length):
+        cdef int fd = self._descriptor()
+        cdef list parts = []
+        while length > 0:
+            part = os.pread(fd, length, position)
+            if not part:
+                break
+            parts.append(part)
+            position += len(part)
+            length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    cpdef sync(self):
+        cdef int fd = self._descriptor()
+        cdef int status
+        with nogil:
+            status = fdatasync(fd)
+        if status != 0:
+            raise OSError(errno, os.strerror(errno), self.path)
+
+    cpdef truncate(self, long long size):
+        try:
+            os.ftruncate(self._descriptor(), size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    cpdef long long size(self):
+        return os.fstat(self._descriptor()).st_size
+
+    cpdef Mapping mapping(self, long long end):
+        cdef Py_ssize_t length
+        if self._mapping is None or self._mapping.length < end:
+            length = self.size()
+            if self._mapping is not None:     # it grows: leave room, so that appends do not remap each time
+                length = max(2 * self._mapping.length, length, end, MAPPING_STEP)
+            else:
+                length = max(length, end)
+            self._mapping = _of_fd(self._descriptor(), length, self.path)
+        return self._mapping
+
+    cpdef close(self):
+        cdef int fd = self._fd
+        self._fd = -1
+        self._mapping = None
+        if fd >= 0:
+            c_close(fd)
+
+
+cdef class PythonFile(File):
+    """Base of test doubles: native writes arrive at the Python methods `write_at`, `sync` and the others."""
+
+    def __init__(self, str path):
+        self.path = path
+
+    cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
+        with gil:
+            try:
+                self.write_at(data[:length], position)
+            except OSError as error:
+                return error.errno or EIO
+            except BaseException:
+                return EIO
+        return 0
+
+    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
+                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+        with gil:
+            try:
+                self.write_at(head[:head_length] + body[:body_length], position)
+            except OSError as error:
+                return error.errno or EIO
+            except BaseException:
+                return EIO
+        return 0
