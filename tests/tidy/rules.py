@@ -47,16 +47,20 @@ def nothing_is_unfinished(source: Source) -> Iterator[str]:
             yield f"{source.path}:{number}: {found.group(1)}"
 
 
+_EXPLAINED_BY = {".c": ".h", ".pxd": ".pyx", ".pyi": ".pyx"}
+
+
 def every_file_says_what_it_is(source: Source) -> Iterator[str]:
-    if not source.in_package and source.path.startswith("tests/") and source.path.endswith("__init__.py"):
+    """A file opens with what it owns; the second half of a pair may leave that to the first."""
+    if source.path.startswith("tests/") and source.path.endswith("__init__.py"):
         return
-    text = source.text.lstrip()
+    explained_by = _EXPLAINED_BY.get(source.suffix)
+    if explained_by and (ROOT / source.path).with_suffix(explained_by).is_file():
+        return
     if source.suffix == ".py":
         has_header = ast.get_docstring(ast.parse(source.text)) is not None
-    elif source.suffix == ".pyi":
-        has_header = True
     elif source.suffix in {".c", ".h"}:
-        has_header = text.startswith(("/*", "//"))
+        has_header = source.text.lstrip().startswith(("/*", "//"))
     else:
         body = re.sub(r"^(#\s*(cython:|distutils:).*\n|\s*\n)*", "", source.text)
         has_header = body.startswith(('"""', "#"))
@@ -168,7 +172,7 @@ def _functions(source: Source) -> Iterator[tuple[str, int, int]]:
         yield from _c_functions(source.lines)
 
 
-_CYTHON_DEF = re.compile(r"^(\s*)(?:def|cdef|cpdef)\b[^=]*?(\w+)\s*\(.*$")
+_CYTHON_DEF = re.compile(r"^(\s*)(?:def|cdef|cpdef)\b(?!\s+(?:class|extern|enum|struct))[^=]*?(\w+)\s*\(.*$")
 
 
 def _cython_functions(lines: list[str]) -> Iterator[tuple[str, int, int]]:

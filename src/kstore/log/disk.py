@@ -24,7 +24,7 @@ from kstore.errors import StoreLocked
 
 NO_FOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 HOLDER_FILE = "kstore-holder"
-"""Beside the lock: who holds it, for the message of the one who finds it locked. Says nothing once the lock is free."""
+"""Beside the lock: who holds it, for the message of the one who finds it locked. Empty once the lock is free."""
 
 
 class Lock(Protocol):
