@@ -368,6 +368,11 @@ class ProducerStates:
         """Batches without a producer id reach up to `end_offset`."""
         self.end_offset = max(self.end_offset, end_offset)
 
+    def on_log_start(self, log_start_offset: int) -> None:
+        """The log now starts at `log_start_offset`; transactions decided below it hold nothing back any more."""
+        self._decided = {first: marker for first, marker in self._decided.items() if marker >= log_start_offset}
+        self.advance(log_start_offset)
+
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forgets the producers idle for `expiration_ms` (`producer.id.expiration.ms`); how many."""
         expired = [key for key, entry in self._entries.items() if entry.is_expired(now_ms, expiration_ms)]

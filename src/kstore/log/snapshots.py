@@ -100,7 +100,7 @@ def write_snapshot(disk: Disk, directory: str, states: ProducerStates, *, sync: 
     return path
 
 
-def load_snapshot(disk: Disk, directory: str, *, not_after: int, not_before: int = 0) -> LoadedSnapshot:
+def load_snapshot(disk: Disk, directory: str, not_after: int, *, not_before: int = 0) -> LoadedSnapshot:
     """The newest intact snapshot with `not_before <= offset <= not_after`. Removes nothing."""
     damaged: list[int] = []
     for offset in reversed(snapshot_offsets(disk.list(directory))):
@@ -122,7 +122,6 @@ def snapshot_offsets(file_names: Iterable[str]) -> list[int]:
 def stray_snapshots(
     offsets: Iterable[int],
     segment_base_offsets: Iterable[int],
-    *,
     log_start_offset: int,
     log_end_offset: int,
 ) -> list[int]:

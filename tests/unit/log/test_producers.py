@@ -330,6 +330,16 @@ def test_advance_and_clear():
     assert states.open_transactions == ()
 
 
+def test_a_risen_log_start_frees_what_was_decided_below_it():
+    states = states_with(data(0, 0, txn=True), marker(1), data(2, 1, pid=8))
+    states.on_log_start(1)
+    assert states.last_stable_offset(1) == 0
+    states.on_log_start(2)
+    assert states.last_stable_offset(1) == 1
+    states.on_log_start(40)
+    assert states.end_offset == 40
+
+
 def test_entries_compare_and_print():
     entry = ProducerEntry(7, 1, batches=[StoredBatch(4, 90, 4, 0)])
     assert entry == entry.copy()

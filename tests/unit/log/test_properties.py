@@ -1,0 +1,125 @@
+"""`meta.properties`, to the byte what Java writes."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kstore.log import names
+from kstore.log.properties import (
+    MetaProperties,
+    format_meta_properties,
+    format_properties,
+    parse_meta_properties,
+    parse_properties,
+)
+
+KAFKAS = (
+    b"#\n#Mon Nov 23 23:33:07 UTC 2026\nnode.id=1\ndirectory.id=rOADIN8xoke-VSnSIftXuw\nversion=1\n"
+    b"cluster.id=kstorePeerClusterIdAAA\n"
+)
+WHEN_MS = int(datetime.datetime(2026, 11, 23, 23, 33, 7, tzinfo=datetime.UTC).timestamp() * 1000) + 5
+DIRECTORY_ID = names.uuid_from_text("rOADIN8xoke-VSnSIftXuw")
+
+
+def test_kafkas_bytes():
+    meta = MetaProperties("kstorePeerClusterIdAAA", 1, DIRECTORY_ID)
+    assert parse_meta_properties(KAFKAS) == meta
+    assert format_meta_properties(meta, now_ms=WHEN_MS) == KAFKAS
+
+
+def test_version_0_calls_the_node_a_broker_and_needs_nothing():
+    meta = parse_meta_properties(b"broker.id=3\nversion=0\n")
+    assert meta == MetaProperties(None, 3, None, 0)
+    assert b"\nbroker.id=3\n" in format_meta_properties(meta, now_ms=0)
+    assert parse_meta_properties(b"") == MetaProperties(None, None, None, 0)
+
+
+def test_unknown_keys_survive():
+    meta = parse_meta_properties(KAFKAS + b"their.key=a value\n")
+    assert meta.other == (("their.key", "a value"),)
+    assert parse_meta_properties(format_meta_properties(meta, now_ms=0)) == meta
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        KAFKAS.replace(b"version=1", b"version=2"),
+        KAFKAS.replace(b"node.id", b"broker.id"),
+        KAFKAS.replace(b"cluster.id", b"cluster_id"),
+        KAFKAS.replace(b"node.id=1", b"node.id=one"),
+        KAFKAS.replace(b"node.id=1", b"node.id=1_0"),
+        KAFKAS.replace(b"node.id=1", b"node.id=2147483648"),
+        KAFKAS.replace(b"IftXuw", b"IftXu"),
+        KAFKAS.replace(b"AAA", b"\\u00g0"),
+    ],
+)
+def test_what_kafka_refuses(data):
+    assert parse_meta_properties(data) is None
+
+
+def test_dates():
+    for text, when in {
+        b"#Thu Jan 01 00:00:00 UTC 1970": 0,
+        b"#Sun Feb 29 12:00:01 UTC 2032": 1961668801999,
+    }.items():
+        assert format_properties({}, now_ms=when) == b"#\n" + text + b"\n"
+
+
+def test_javas_syntax():
+    text = rb"""
+# comment
+  ! comment \
+plain=value
+ spaced   value with blanks
+colon:value
+none
+empty=
+= no key
+esc\:aped\ key=a\=b\\c\td\qe
+long=one \
+      two \\\
+  three
+uni=\u00e9\uD83D\uDE00
+twice=1
+twice=2
+last=x"""
+    assert parse_properties(text) == {
+        "plain": "value",
+        "spaced": "value with blanks",
+        "colon": "value",
+        "none": "",
+        "empty": "",
+        "": "no key",
+        "esc:aped key": "a=b\\c\tdqe",
+        "long": "one two \\three",
+        "uni": "é\U0001f600",
+        "twice": "2",
+        "last": "x",
+    }
+    assert parse_properties(b"a=1\rb=2\r\nc=3\xe9") == {"a": "1", "b": "2", "c": "3é"}
+    assert parse_properties(b"a=\\u12") is None
+    assert parse_properties(b"a=\\\\u12") == {"a": "\\u12"}
+
+
+def test_javas_escapes():
+    stored = format_properties({"a b:=#!": " x y\t\\é\U0001f600 "}, now_ms=0).splitlines()[-1]
+    assert stored == rb"a\ b\:\=\#\!=\ x y\t\\\u00E9\uD83D\uDE00 "
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=20))
+def test_round_trip(properties):
+    assert parse_properties(format_properties(properties, now_ms=0)) == properties
+
+
+def test_the_order_is_that_of_javas_hash_map():
+    """13 keys make its table double; the order is what Java 17 prints."""
+    keys = [f"key.{number}x{number * 7919 % 101}" for number in range(13)]
+    stored = parse_properties(format_properties(dict.fromkeys(keys, "v"), now_ms=0))
+    assert " ".join(stored) == (
+        "key.10x6 key.11x47 key.2x82 key.6x44 key.8x25 key.12x88 key.0x0 "
+        "key.5x3 key.3x22 key.7x85 key.1x41 key.4x63 key.9x66"
+    )
