@@ -42,35 +42,38 @@ env: $(VENV)/.group-build $(VENV)/.group-test ## make the virtual environment
 
 # -- build -------------------------------------------------------------------------------------------------------
 
-.PHONY: native build
+.PHONY: native build wheel
 native: ## build the native modules into src/, for PYTHON (a developer's own environment)
 	@cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$$(command -v $(PYTHON)) -DCMAKE_BUILD_TYPE=Release >/dev/null
 	@cmake --build build/dev
 	@cmake --install build/dev --prefix src >/dev/null
 
 build: $(VENV)/.group-build ## build the native modules into src/, for the environment's Python
+	@mkdir -p build
 	@PATH="$$PWD/$(VENV)/bin:$$PATH" $(CMAKE) -S . -B build/venv -G Ninja \
-	  -DPython_EXECUTABLE="$$PWD/$(VENV)/bin/python" -DCMAKE_BUILD_TYPE=Release > build.log 2>&1 \
-	  && PATH="$$PWD/$(VENV)/bin:$$PATH" $(CMAKE) --build build/venv >> build.log 2>&1 \
-	  && $(CMAKE) --install build/venv --prefix src >> build.log 2>&1 \
-	  || { cat build.log >&2; exit 1; }
-	@rm -f build.log
+	  -DPython_EXECUTABLE="$$PWD/$(VENV)/bin/python" -DCMAKE_BUILD_TYPE=Release > build/log 2>&1 \
+	  && PATH="$$PWD/$(VENV)/bin:$$PATH" $(CMAKE) --build build/venv >> build/log 2>&1 \
+	  && $(CMAKE) --install build/venv --prefix src >> build/log 2>&1 \
+	  || { cat build/log >&2; exit 1; }
 
-.PHONY: wheel
 wheel: $(VENV)/.group-package ## build dist/*.whl and dist/*.tar.gz
 	@rm -rf dist
-	@$(VENV)/bin/python -m build --outdir dist . > build.log 2>&1 || { cat build.log >&2; exit 1; }
-	@rm -f build.log
-	@ls -l dist
+	@mkdir -p build
+	@$(VENV)/bin/python -m build --outdir dist . > build/log 2>&1 || { cat build/log >&2; exit 1; }
+	@ls dist
+
+.PHONY: package
+package: wheel build $(VENV)/.group-test ## build the wheel, look into it, install it into a fresh environment, use it
+	@$(PYTEST) -m package tests/package $(PYTEST_ARGS)
 
 # -- tests -------------------------------------------------------------------------------------------------------
 
 .PHONY: test test-all property soak interop fuzz
 test: build $(VENV)/.group-test ## build and run the tests that need no JVM and no patience
-	@$(PYTEST) -n $(JOBS) -m "not slow and not interop" $(wildcard $(SUITES)) $(PYTEST_ARGS)
+	@$(PYTEST) -n $(JOBS) -m "not slow and not interop and not package" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
 test-all: build $(VENV)/.group-test ## the slow ones too
-	@HYPOTHESIS_PROFILE=ci $(PYTEST) -n $(JOBS) -m "not interop" $(wildcard $(SUITES) tests/fuzz) $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=ci $(PYTEST) -n $(JOBS) -m "not interop and not package" $(wildcard $(SUITES) tests/fuzz) $(PYTEST_ARGS)
 
 interop: build $(VENV)/.group-test $(VENV)/.group-interop ## against a real Kafka on loopback (needs Java 17 and Maven)
 	@$(PYTEST) -m "interop" tests/interop $(PYTEST_ARGS)
