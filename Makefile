@@ -83,7 +83,7 @@ interop: build $(VENV)/.group-test $(VENV)/.group-interop ## against a real Kafk
 .PHONY: lint types
 lint: $(VENV)/.group-lint ## ruff and cython-lint
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/cython-lint --max-line-length=118 src/kstore/_native
+	@$(VENV)/bin/cython-lint --max-line-length=120 src/kstore/_native
 
 types: build $(VENV)/.group-test $(VENV)/.group-lint ## mypy --strict
 	@$(VENV)/bin/mypy

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from tidy.sources import ROOT, Source
 
-LINE_CHARS_MAX = 118
+LINE_CHARS_MAX = 120
 FILE_LINES_MAX = 500
 TEST_FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 80
@@ -92,7 +92,7 @@ _PATH_CALLS = frozenset(
 _FILE_HEADERS = re.compile(
     r"""(?x) \#\s*include\s*<(fcntl|unistd|stdio|sys/(mman|stat|uio|file|sendfile))\.h>
     | cdef\s+extern\s+from\s+["']<?(fcntl|unistd|stdio|sys/(mman|stat|uio|file|sendfile))\.h
-    | from\s+(posix(\.\w+)?|libc\.stdio)\s+c?import | c?import\s+(posix|libc\.stdio)\b """
+    | from\s+(posix(?!\.stdlib)(\.\w+)?|libc\.stdio)\s+c?import | c?import\s+(posix|libc\.stdio)\b """
 )
 
 
