@@ -188,7 +188,9 @@ class OsDisk(Disk):
 
 
 def _holder_path(lock_path: str) -> str:
-    return os.path.join(os.path.dirname(lock_path), HOLDER_FILE)
+    """Beside a directory's `.lock` the holder file; beside any other lock a file named after it."""
+    directory, name = os.path.split(lock_path)
+    return os.path.join(directory, HOLDER_FILE) if name == ".lock" else f"{lock_path}.holder"
 
 
 def _lock_descriptor(fd: int) -> None:
