@@ -1,0 +1,398 @@
+"""Append a topic's records to a file and commit how far a group has read.
+
+Owns the order of writing, syncing and committing. It must not know how commits are stored (`store.groups`) or how
+logs are read. Called by `kstore file-consumer`.
+
+Each record's value is written as it is, and a newline behind it; a null value gives an empty line. Partitions are
+read in turns, so lines of one partition keep their order in FILE and lines of different partitions mix.
+
+What is promised (at least once): no record is lost; records between the last commit and a crash may be written
+twice. That window is what a commit leaves open, and it is shown when a run resumes: every commit carries the size
+that FILE had, so the bytes behind it are exactly what will be written again.
+- `--commit sync`: after every N records FILE is synced, then the commit is made durable, then reading goes on. The
+  window is at most N records (and what was written before a commit finished).
+- `--commit async`: a second thread syncs and commits while reading goes on; commits lag, the window is larger by
+  what was read meanwhile. The commit still follows the sync, so nothing is lost even when the machine dies.
+- `--exactly` cuts FILE back to the size of the last commit when it resumes: then nothing is written twice either.
+
+Invariants:
+1. A commit never covers a record that is not in FILE on the medium.
+2. FILE never gains a line that glues a half line of a killed run to a new one: a half line is cut off first, and it
+   is in the window, so it comes again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kstore.errors import CorruptionError, OffsetOutOfRange, UsageError
+
+if TYPE_CHECKING:
+    from kstore.partition import Partition
+    from kstore.store import Store
+
+READ_BYTES = 1 << 20
+COMMIT_EVERY = 1000
+"""Default of `--commit-every`: at about 5 ms for a commit this costs 5 us a record, and a crash repeats little."""
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    records: int = 0
+    size_bytes: int = 0
+    commits: int = 0
+    resumed: bool = False
+    window_bytes: int = 0
+    """Bytes behind the last commit of a killed run: what was about to be written a second time."""
+    window_lines: int = 0
+    cut: bool = False
+    """The window was cut off (`--exactly`) rather than repeated."""
+    next_offsets: dict[int, int] = field(default_factory=dict)
+
+
+class Output:
+    """The file that records are appended to, unbuffered."""
+
+    def __init__(self, path: str) -> None:
+        """Open or create it; raises `OSError`."""
+        self.path = os.path.abspath(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise UsageError(f"{path} is not a regular file; to write to a pipe or a terminal use `kstore consume`")
+        self.size_bytes = status.st_size
+
+    def write(self, data: bytes) -> None:
+        """Append all of `data`; raises `OSError`, having cut off what was written of it."""
+        start, view = self.size_bytes, memoryview(data)
+        try:
+            while view:
+                done = os.pwrite(self._fd, view, self.size_bytes)
+                self.size_bytes += done
+                view = view[done:]
+        except OSError:
+            self.cut(start)
+            raise
+
+    def sync(self) -> None:
+        """Return once all that was written is on the medium; raises `OSError`."""
+        os.fdatasync(self._fd)
+
+    def cut(self, size_bytes: int) -> None:
+        """Make the file shorter."""
+        os.ftruncate(self._fd, size_bytes)
+        self.size_bytes = size_bytes
+
+    def end_of_last_line(self, above: int = 0) -> int:
+        """The position behind the last newline at or above `above`; `above` when there is none."""
+        end = self.size_bytes
+        while end > above:
+            start = max(above, end - READ_BYTES)
+            found = os.pread(self._fd, end - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return above
+
+    def count_lines(self, above: int) -> int:
+        """Newlines at and above a position."""
+        count, position = 0, above
+        while data := os.pread(self._fd, READ_BYTES, position):
+            count += data.count(b"\n")
+            position += len(data)
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+class FileConsumer:
+    """One topic, one FILE, one group. `run` does everything; another thread may call `stop`."""
+
+    def __init__(
+        self,
+        store: Store,
+        topic: str,
+        path: str,
+        group: str,
+        *,
+        follow: bool = False,
+        commit: str = "sync",
+        commit_every: int = COMMIT_EVERY,
+        exactly: bool = False,
+        skip_damaged: bool = False,
+        max_records: int | None = None,
+        poll_ms: int = 100,
+        notice: Callable[[str], None] = lambda text: None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """`notice` gets one line for each thing a user should know; `progress` gets records read and in all."""
+        self._store = store
+        self._topic = topic
+        self._path = path
+        self._group = group
+        self._follow = follow
+        self._commit_every = commit_every
+        self._exactly = exactly
+        self._skip_damaged = skip_damaged
+        self._max_records = max_records
+        self._poll_s = poll_ms / 1000
+        self._notice = notice
+        self._progress = progress
+        self._stop = threading.Event()
+        self._uncommitted = 0
+        self._committed: tuple[dict[int, int], int] | None = None
+        self._committer = Committer(self, background=commit == "async")
+        self.summary = Summary()
+
+    def stop(self) -> None:
+        """Let a following `run` write and commit what it has read, and return."""
+        self._stop.set()
+
+    def run(self) -> Summary:
+        """Read to the end; with `follow`, go on until `stop`. What was written is committed when it returns.
+
+        Raises `OSError` for FILE, `CorruptionError` at damage unless it is to be skipped.
+        """
+        indexes = self._store.topic(self._topic).partitions
+        self._partitions: list[Partition] = [self._store.partition(self._topic, i) for i in indexes]
+        self._output = Output(self._path)
+        try:
+            self._resume()
+            self._committer.start()
+            try:
+                self._consume()
+            finally:
+                self._committer.finish()
+        finally:
+            self._output.close()
+        self.summary.next_offsets = dict(self._offsets)
+        return self.summary
+
+    # -- start and resume -----------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        committed = self._store.groups.committed(self._group)
+        mine = {p.index: committed.get((self._topic, p.index)) for p in self._partitions}
+        self._offsets = {p.index: c.offset if (c := mine[p.index]) else p.log_start_offset for p in self._partitions}
+        known = [c for c in mine.values() if c is not None]
+        if known:
+            self.summary.resumed = True
+            self._show_window(max(known, key=lambda c: c.commit_timestamp_ms).metadata)
+        else:
+            self._end_last_line()
+            self._commit_now()
+
+    def _show_window(self, metadata: str) -> None:
+        """Compare FILE with its size at the last commit, and say what will be written twice."""
+        places = ", ".join(f"{index}: {offset}" for index, offset in sorted(self._offsets.items()))
+        self._notice(f"group {self._group} resumes at its committed offsets ({places})")
+        size_bytes = _size_in(metadata, self._output.path)
+        if size_bytes is None or size_bytes > self._output.size_bytes:
+            what = "was not what this group last wrote to" if size_bytes is None else "is shorter than at the commit"
+            if self._exactly:
+                raise UsageError(
+                    f"--exactly: {self._output.path} {what}, so the place of the last commit in it is not known; "
+                    f"run without --exactly, or name the file that the group wrote"
+                )
+            self._notice(f"{self._output.path} {what}; records are appended behind what it holds")
+            self._end_last_line()
+            return
+        self.summary.window_bytes = self._output.size_bytes - size_bytes
+        if not self.summary.window_bytes:
+            return
+        self._output.cut(self._output.end_of_last_line(size_bytes))
+        self.summary.window_lines = self._output.count_lines(size_bytes)
+        window = (
+            f"{self.summary.window_lines} whole lines ({self.summary.window_bytes} bytes) were written to "
+            f"{self._path} after the last commit"
+        )
+        if self._exactly:
+            self._output.cut(size_bytes)
+            self.summary.cut = True
+            self._notice(f"{window}; --exactly cuts them off, they come again")
+        else:
+            self._notice(f"duplicate-read window: {window}; their records are read again and appear twice")
+
+    def _end_last_line(self) -> None:
+        """A file of somebody else that ends within a line: its line is ended, not continued."""
+        if self._output.size_bytes and self._output.end_of_last_line() != self._output.size_bytes:
+            self._output.write(b"\n")
+            self._notice(f"{self._path} ended without a newline; one was added before the first record")
+
+    # -- reading and writing --------------------------------------------------------------------------------
+
+    def _consume(self) -> None:
+        while not self._done():
+            if self._turn():
+                continue
+            if self._uncommitted:
+                self._commit_now()
+            if not self._follow:
+                break
+            self._stop.wait(self._poll_s)
+            self._refresh()
+        self._commit_now()
+
+    def _done(self) -> bool:
+        return self._stop.is_set() or (self._max_records is not None and self.summary.records >= self._max_records)
+
+    def _refresh(self) -> None:
+        for partition in self._partitions:
+            partition.refresh()
+
+    def _turn(self) -> bool:
+        """Read up to a megabyte of each partition; False when there was nothing anywhere."""
+        some = False
+        for partition in self._partitions:
+            offset = self._offsets[partition.index]
+            if offset == partition.high_watermark:
+                continue
+            values, next_offset = self._read(partition, offset)
+            self._write(partition.index, values, next_offset)
+            some = True
+            if self._done():
+                break
+        self._progress(
+            self.summary.records,
+            self.summary.records + sum(p.high_watermark - self._offsets[p.index] for p in self._partitions),
+        )
+        return some
+
+    def _read(self, partition: Partition, offset: int) -> tuple[list[tuple[bytes, int]], int]:
+        """Values with their offsets, and where to read on."""
+        try:
+            batches = partition.read(offset, max_bytes=READ_BYTES)
+            return [(record.value or b"", record.offset) for record in batches], batches.next_offset
+        except OffsetOutOfRange as gone:
+            place = gone.log_start_offset if offset < gone.log_start_offset else gone.end_offset
+            lost = (
+                f"records {offset} up to {place} were deleted by retention"
+                if offset < place
+                else f"the log ends at {place}: a crash took what was not durable, and it may be written again"
+            )
+            self._notice(f"partition {partition.index}: {lost}; reading on at offset {place}")
+            return [], place
+        except CorruptionError as damage:
+            if not self._skip_damaged or damage.next_offset <= offset:
+                raise
+            self._notice(f"{damage}; skipped")
+            return [], damage.next_offset
+
+    def _write(self, index: int, values: list[tuple[bytes, int]], next_offset: int) -> None:
+        """Append values, committing after each N records and at no other place within a batch."""
+        done = 0
+        while done < len(values):
+            room = self._commit_every - self._uncommitted
+            if self._max_records is not None:
+                room = min(room, self._max_records - self.summary.records)
+                if room == 0:
+                    return
+            part = values[done : done + room]
+            data = b"\n".join([value for value, _ in part]) + b"\n"
+            self._output.write(data)
+            done += len(part)
+            self._offsets[index] = part[-1][1] + 1
+            self._uncommitted += len(part)
+            self.summary.records += len(part)
+            self.summary.size_bytes += len(data)
+            if self._uncommitted >= self._commit_every:
+                self._commit_now()
+        self._offsets[index] = next_offset
+
+    def _commit_now(self) -> None:
+        self._uncommitted = 0
+        place = (dict(self._offsets), self._output.size_bytes)
+        if place != self._committed:
+            self._committed = place
+            self._committer.commit(*place)
+
+    def store_commit(self, offsets: dict[int, int], size_bytes: int) -> None:
+        """Make FILE durable, then the commit; called by the committer."""
+        self._output.sync()
+        self._store.groups.commit(
+            self._group,
+            {(self._topic, index): offset for index, offset in offsets.items()},
+            metadata=_metadata(self._output.path, size_bytes),
+        )
+        self.summary.commits += 1
+
+
+class Committer:
+    """Commits at once, or in a thread of its own that always takes the newest offsets and lets older ones go."""
+
+    def __init__(self, consumer: FileConsumer, *, background: bool) -> None:
+        """`background` is `--commit async`."""
+        self._consumer = consumer
+        self._background = background
+        self._changed = threading.Condition()
+        self._next: tuple[dict[int, int], int] | None = None
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread, where there is one."""
+        if self._background:
+            self._thread = threading.Thread(target=self._run, name="kstore-commit", daemon=True)
+            self._thread.start()
+
+    def commit(self, offsets: dict[int, int], size_bytes: int) -> None:
+        """Commit now, or leave it to the thread; raises what a commit raised."""
+        if self._thread is None:
+            self._consumer.store_commit(offsets, size_bytes)
+            return
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            self._next = (offsets, size_bytes)
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """Wait for the last commit; raises what it raised."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next is not None or self._closing)
+                work, self._next = self._next, None
+            if work is None:
+                return
+            try:
+                self._consumer.store_commit(*work)
+            except BaseException as failure:
+                with self._changed:
+                    self._failure = failure
+                return
+
+
+def _metadata(path: str, size_bytes: int) -> str:
+    """What a commit says of FILE: its size, and its name as far as the 4096 bytes of Kafka allow."""
+    return json.dumps({"file": path[-1000:], "size_bytes": size_bytes})
+
+
+def _size_in(metadata: str, path: str) -> int | None:
+    """The size in a commit's metadata when it speaks of this file."""
+    try:
+        said = json.loads(metadata)
+        return int(said["size_bytes"]) if said["file"] == path[-1000:] else None
+    except (ValueError, KeyError, TypeError):
+        return None
