@@ -65,6 +65,14 @@ class Reader:
         """A signed 64-bit integer."""
         return int.from_bytes(self.take(8), "big", signed=True)
 
+    def float64(self) -> float:
+        """An IEEE 754 double."""
+        return float(struct.unpack(">d", self.take(8))[0])
+
+    def peek(self) -> int:
+        """The next byte, not consumed; -1 at the end."""
+        return self.data[self.position] if self.remaining else -1
+
     def boolean(self) -> bool:
         """One byte, 0 for false and anything else for true, as Kafka reads it."""
         return self.take(1) != b"\0"
@@ -175,6 +183,10 @@ class Writer:
     def int64(self, value: int) -> Writer:
         """A signed 64-bit integer."""
         return self.raw(struct.pack(">q", value))
+
+    def float64(self, value: float) -> Writer:
+        """An IEEE 754 double."""
+        return self.raw(struct.pack(">d", value))
 
     def boolean(self, value: bool) -> Writer:
         """One byte, 1 or 0."""
