@@ -242,7 +242,7 @@ public class Driver {
     }
 
     /** DumpLogSegments in this process, file by file: its text, and what it said on stderr (mismatches). */
-    static void dump(JsonNode c, ObjectNode answer) {
+    static void dump(JsonNode c, ObjectNode answer) throws IOException {
         PrintStream out = System.out, err = System.err;
         ByteArrayOutputStream text = new ByteArrayOutputStream(), errors = new ByteArrayOutputStream();
         System.setOut(new PrintStream(text, true, StandardCharsets.UTF_8));
