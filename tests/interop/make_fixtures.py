@@ -2,10 +2,11 @@
 
     python tests/interop/make_fixtures.py [OUT_DIR] [--seed N]     needs a JDK and confluent-kafka; about a minute
 
-Three cases: `clean` is a log directory with a topic for each corner of the format, stopped cleanly; `torn` one that
-lived through a restart and a kill -9, then harmed by hand as a crash of the machine could have; `recovered` is what
-Kafka itself made of `torn`. `support/corpus.py` says what a case holds. Every record that was acked is checked against
-what Kafka's own reader finds before a case is kept. Another seed gives other payloads, sizes and batch cuts.
+Three cases: `clean` is a log directory with a topic for each corner of the format, stopped cleanly; `torn` one
+that lived through a restart and a kill -9, then harmed by hand as a crash of the machine could have; `recovered`
+is what Kafka itself made of `torn`. `support/corpus.py` says what a case holds. Every record that was acked is
+checked against what Kafka's own reader finds before a case is kept. Another seed gives other payloads, sizes and
+batch cuts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+
 from support import kafka
 from support.corpus import FIXTURES, OWN_FILES
 
@@ -69,7 +71,8 @@ def records(rng: random.Random, count: int, high: int = 60, keys: int = 9, start
         size = rng.randint(0, high)
         value = rng.randbytes(size // 4) if rng.random() < 0.2 else words(rng, size)
         headers = [(f"h{rng.randrange(3)}", words(rng, rng.randrange(9))) for _ in range(rng.choice((0, 0, 0, 1)))]
-        out.append(record(f"key-{rng.randrange(keys)}".encode(), value, start + 40 * index + rng.randrange(40), headers))
+        stamp = start + 40 * index + rng.randrange(40)
+        out.append(record(f"key-{rng.randrange(keys)}".encode(), value, stamp, headers))
     return out
 
 
@@ -135,16 +138,16 @@ class Cluster:
             producer.init_transactions()
             producer.begin_transaction()
         for batch in batches:
-            acks: list[tuple[Any, Any]] = []
+            acks: list[Any] = []
             for one in batch:
                 value, key = (None if one[x] is None else bytes.fromhex(one[x]) for x in ("value", "key"))
                 headers = [(name, None if data is None else bytes.fromhex(data)) for name, data in one["headers"]]
                 producer.produce(topic, value, key, 0, timestamp=one["timestamp"], headers=headers,
-                                 on_delivery=lambda error, message: acks.append((error, message)))  # fmt: skip
+                                 on_delivery=lambda _, message, acks=acks: acks.append(message))  # fmt: skip
             producer.flush()
-            if errors := [error for error, _ in acks if error]:
+            if errors := [message.error() for message in acks if message.error()]:
                 raise RuntimeError(f"{topic}: {errors[0]}")
-            self.acked(topic, 0, batch, [message.offset() for _, message in acks])
+            self.acked(topic, 0, batch, [message.offset() for message in acks])
         if end:
             getattr(producer, f"{end}_transaction")()
 
@@ -275,8 +278,9 @@ def compaction(c: Cluster) -> None:
 def groups(c: Cluster) -> None:
     """Commits of a classic group, of a KIP-848 group, of no group at all, and inside a transaction."""
     for name, protocol in (("classic-group", "classic"), ("consumer-group", "consumer")):
-        consumer = Consumer({"bootstrap.servers": c.broker.bootstrap, "group.id": name, "group.protocol": protocol,
-                             "auto.offset.reset": "earliest", "enable.auto.commit": False, "log_level": 0})  # fmt: skip
+        consumer = Consumer({"bootstrap.servers": c.broker.bootstrap, "group.id": name, "log_level": 0,
+                             "group.protocol": protocol, "auto.offset.reset": "earliest",
+                             "enable.auto.commit": False})  # fmt: skip
         consumer.subscribe(["codecs"])
         seen, deadline = 0, time.monotonic() + 30
         while seen < 40 and time.monotonic() < deadline:
@@ -344,7 +348,7 @@ def oracle(c: Cluster, directory: Path) -> tuple[list[Record], list[Record]]:
 
 
 def dump(c: Cluster, directory: Path) -> str:
-    """DumpLogSegments of what it knows; it would create an index beside a lone time index, so that one is left out."""
+    """DumpLogSegments of what it knows; it would create an index beside a lone time index: that one is left out."""
     files = [path for path in sorted(directory.iterdir()) if path.suffix in DUMPED and path.name not in OWN_FILES
              and (path.suffix != ".timeindex" or path.with_suffix(".index").exists())]  # fmt: skip
     lone = any(path.suffix == ".checkpoint" for path in files)

@@ -28,7 +28,7 @@ SOURCES = Path(__file__).with_name("kafka_driver")
 VERSION = re.search(r"<kafka.version>(.*?)<", (SOURCES / "pom.xml").read_text())[1]
 CLUSTER_ID = "kstoreTestsCluster-AAA"
 # Start time, not throughput, is what these JVMs cost: the first compiler only, and no parallel collector threads.
-JVM = ["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Djava.awt.headless=true"]
+JVM = ["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 45
 

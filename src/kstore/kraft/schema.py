@@ -62,7 +62,7 @@ def decode_fields(reader: Reader, fields: tuple[Field, ...], version: int) -> di
     present = [field for field in fields if field.since <= version]
     found: dict[str, Value] = {}
     for field in present:
-        # Tagged fields come last in the bytes; their place in the result is kept now, so that it has the table's order.
+        # Tagged fields come last in the bytes; their place is kept now, so that the result has the table's order.
         found[field.name] = field.default if field.tag is not None else _read(reader, field, version)
     tagged = reader.tagged_fields()
     for field in present:
