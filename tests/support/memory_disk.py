@@ -60,11 +60,13 @@ class MemoryDisk:
         self.did(f"sync_dir {path}")
 
     def open_file(self, path, *, create=False, writable=True):
-        if path not in self.files:
-            if not create:
-                raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        if create:
+            if path in self.files:
+                raise FileExistsError(errno.EEXIST, "file exists", path)
             self.did(f"create {path}")
             self.files[path] = b""
+        elif path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
         return MemoryFile(self, path)
 
 

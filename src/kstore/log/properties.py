@@ -31,6 +31,7 @@ _ESCAPES = {
 }
 _UNESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _BLANK = " \t\f"
+_KAFKAS_KEYS = frozenset({"version", "cluster.id", "node.id", "broker.id", "directory.id"})
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _KEY = re.compile(r"(?:[^\\=: \t\f]|\\.)*")
 _SEPARATOR = re.compile(r"[ \t\f]*[=:]?[ \t\f]*")
@@ -49,9 +50,9 @@ class MetaProperties(NamedTuple):
 
 
 def parse_meta_properties(data: bytes) -> MetaProperties | None:
-    """Reads `meta.properties`; None when Kafka would refuse it: damaged, or a field is missing."""
+    """Reads `meta.properties`; None when Kafka would refuse it (damaged, a field missing) or it says nothing."""
     properties = parse_properties(data)
-    if properties is None:
+    if properties is None or not _KAFKAS_KEYS & properties.keys():
         return None
     version = properties.pop("version", "0")
     if version not in ("0", "1"):

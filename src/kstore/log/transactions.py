@@ -172,5 +172,5 @@ class TransactionIndex:
 
     def _opened(self) -> File:
         if self._file is None:
-            self._file = self._disk.open_file(self.path, create=True)
+            self._file = self._disk.open_file(self.path, create=not self._disk.exists(self.path))
         return self._file

@@ -35,7 +35,7 @@ def test_version_0_calls_the_node_a_broker_and_needs_nothing():
     meta = parse_meta_properties(b"broker.id=3\nversion=0\n")
     assert meta == MetaProperties(None, 3, None, 0)
     assert b"\nbroker.id=3\n" in format_meta_properties(meta, now_ms=0)
-    assert parse_meta_properties(b"") == MetaProperties(None, None, None, 0)
+    assert parse_meta_properties(b"cluster.id=c") == MetaProperties("c", None, None, 0)
 
 
 def test_unknown_keys_survive():
@@ -47,6 +47,8 @@ def test_unknown_keys_survive():
 @pytest.mark.parametrize(
     "data",
     [
+        b"",
+        bytes(20),
         KAFKAS.replace(b"version=1", b"version=2"),
         KAFKAS.replace(b"node.id", b"broker.id"),
         KAFKAS.replace(b"cluster.id", b"cluster_id"),
