@@ -268,3 +268,40 @@ def set_log_append_time(buffer, long long timestamp_ms):
             p += h.size_bytes
     finally:
         PyBuffer_Release(&view)
+
+
+def header_columns(buffer, long long position=0):
+    """Header fields of a buffer of whole batches as int64 numpy arrays, one element a batch.
+
+    Returns a dict of `position`, `base_offset`, `last_offset`, `max_timestamp_ms`, `leader_epoch`; the walk ends
+    before the first batch that is not whole or not a batch.
+    """
+    import numpy
+
+    cdef Py_buffer view
+    cdef ks_batch_header h
+    cdef const unsigned char* start
+    cdef const unsigned char* end
+    cdef Py_ssize_t count = 0, room = 0
+    cdef long long[:, ::1] rows = None
+    names = ("position", "base_offset", "last_offset", "max_timestamp_ms", "leader_epoch")
+    array = numpy.empty((0, 5), numpy.int64)
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        start = <const unsigned char*>view.buf
+        end = start + view.len
+        while position < view.len and ks_batch_parse(start + position, end, &h) == KS_OK:
+            if count == room:
+                room = max(1024, 2 * room)
+                array = numpy.resize(array, (room, 5))
+                rows = array
+            rows[count, 0] = position
+            rows[count, 1] = h.base_offset
+            rows[count, 2] = h.last_offset
+            rows[count, 3] = h.max_timestamp
+            rows[count, 4] = h.leader_epoch
+            count += 1
+            position += h.size_bytes
+    finally:
+        PyBuffer_Release(&view)
+    return {name: array[:count, i].copy() for i, name in enumerate(names)}

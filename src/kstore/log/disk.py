@@ -39,7 +39,7 @@ class Disk(abc.ABC):
 
     @abc.abstractmethod
     def open_file(self, path: str, *, create: bool = False, writable: bool = True) -> File:
-        """Open a file; with `create` it must not exist yet."""
+        """Open a file; with `create` make it when it is absent."""
 
     @abc.abstractmethod
     def exists(self, path: str) -> bool:
@@ -104,7 +104,7 @@ class Disk(abc.ABC):
         self.sync_dir(os.path.dirname(path))
 
     def _write(self, path: str, data: bytes, *, sync: bool) -> None:
-        file = self.open_file(path, create=not self.exists(path))
+        file = self.open_file(path, create=True)
         try:
             file.truncate(0)
             file.write_at(data, 0)
@@ -121,7 +121,7 @@ class OsDisk(Disk):
         """See `Disk.open_file`."""
         flags = (os.O_RDWR if writable else os.O_RDONLY) | NO_FOLLOW
         if create:
-            flags |= os.O_CREAT | os.O_EXCL
+            flags |= os.O_CREAT
         return PosixFile(path, os.open(path, flags, 0o644))
 
     def exists(self, path: str) -> bool:
