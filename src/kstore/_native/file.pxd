@@ -20,8 +20,13 @@ cdef class File:                      # the one seam that tests replace, hence n
 
 cdef class PosixFile(File):
     cdef int _fd
+    cdef int _calls                   # system calls under way without the GIL
+    cdef int _closing                 # the descriptor that the last of them closes, or -1
     cdef Mapping _mapping
     cdef int _descriptor(self) except -1
+    cdef int _begin(self) except -1
+    cdef _end(self)
+    cdef _fail(self, int number)
 
 
 cdef class PythonFile(File):

@@ -7,7 +7,9 @@ know what the bytes mean. Called by `segment` for every append and fetch, and by
 Invariants:
 1. A write reports every byte as written or an errno; short writes and EINTR are looped over.
 2. No mapping is ever writable, and none goes away while a view on it lives: not at close, unlink or truncation.
-3. Nobody reads a mapping at or above the file's end: callers bring their own end.
+3. Nobody reads a mapping at or above the file's end: callers bring their own end. Where another process may cut the
+   file meanwhile, `read_at` is the way: it copies, and a cut shows as fewer bytes instead of SIGBUS.
+4. A descriptor is closed only when no system call is using it: its number may be another file's a moment later.
 """
 
 import os
@@ -27,6 +29,7 @@ cdef extern from "<sys/uio.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ssize_t pwrite(int fd, const void* buf, size_t count, off_t offset)
     int fdatasync(int fd)
+    int ftruncate(int fd, off_t length)
     int c_close "close"(int fd)
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -38,6 +41,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     MAPPING_STEP = 1 << 20    # a growing file is remapped only once per doubling, and never below this size
+    READ_STEP = 1 << 30       # Linux reads at most 2 GiB - 4 KiB in one call, and Python allocates what is asked for
 
 
 cdef class _Region:
@@ -144,6 +148,7 @@ cdef class PosixFile(File):
 
     def __cinit__(self):
         self._fd = -1
+        self._closing = -1
 
     def __dealloc__(self):
         if self._fd >= 0:
@@ -157,6 +162,21 @@ cdef class PosixFile(File):
         if self._fd < 0:
             raise ValueError(f"{self.path} is closed")
         return self._fd
+
+    cdef int _begin(self) except -1:
+        """The descriptor, for a system call without the GIL: `close` waits for `_end`."""
+        cdef int fd = self._descriptor()
+        self._calls += 1
+        return fd
+
+    cdef _end(self):
+        self._calls -= 1
+        if self._calls == 0 and self._closing >= 0:
+            c_close(self._closing)
+            self._closing = -1
+
+    cdef _fail(self, int number):
+        raise OSError(number, os.strerror(number), self.path) from None
 
     cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
         cdef ssize_t written
@@ -192,33 +212,53 @@ cdef class PosixFile(File):
         return status if status else self.pwrite_all(body, body_length, position + <long long>head_length)
 
     cpdef bytes read_at(self, long long position, Py_ssize_t length):
-        cdef int fd = self._descriptor()
+        cdef int fd = self._begin()
         cdef list parts = []
-        while length > 0:
-            part = os.pread(fd, length, position)
-            if not part:
-                break
-            parts.append(part)
-            position += len(part)
-            length -= len(part)
+        try:
+            while length > 0:
+                part = os.pread(fd, min(length, READ_STEP), position)
+                if not part:
+                    break
+                parts.append(part)
+                position += len(part)
+                length -= len(part)
+        except OSError as error:
+            self._fail(error.errno)
+        finally:
+            self._end()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     cpdef sync(self):
-        cdef int fd = self._descriptor()
-        cdef int status
+        cdef int fd = self._begin()
+        cdef int status = 0
         with nogil:
-            status = fdatasync(fd)
-        if status != 0:
-            raise OSError(errno, os.strerror(errno), self.path)
+            while fdatasync(fd) != 0:
+                status = errno
+                if status != EINTR:
+                    break
+                status = 0
+        self._end()
+        if status:
+            self._fail(status)
 
     cpdef truncate(self, long long size):
-        try:
-            os.ftruncate(self._descriptor(), size)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
+        cdef int fd = self._begin()
+        cdef int status = 0
+        with nogil:
+            while ftruncate(fd, size) != 0:
+                status = errno
+                if status != EINTR:
+                    break
+                status = 0
+        self._end()
+        if status:
+            self._fail(status)
 
     cpdef long long size(self):
-        return os.fstat(self._descriptor()).st_size
+        try:
+            return os.fstat(self._descriptor()).st_size
+        except OSError as error:
+            self._fail(error.errno)
 
     cpdef Mapping mapping(self, long long end):
         cdef Py_ssize_t length
@@ -235,8 +275,10 @@ cdef class PosixFile(File):
         cdef int fd = self._fd
         self._fd = -1
         self._mapping = None
-        if fd >= 0:
+        if fd >= 0 and self._calls == 0:
             c_close(fd)
+        elif fd >= 0:
+            self._closing = fd
 
 
 cdef class PythonFile(File):

@@ -12,6 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import fcntl
 import os
@@ -99,8 +100,14 @@ class Disk(abc.ABC):
 
     def write_file_atomic(self, path: str, data: bytes) -> None:
         """Replace a file's content: after a crash at any point either the old or the new is there, whole."""
-        self._write(path + ".tmp", data, sync=True)
-        self.rename(path + ".tmp", path)
+        temporary = path + ".tmp"
+        try:
+            self._write(temporary, data, sync=True)
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink(temporary)     # a full disk gets its room back
+            raise
         self.sync_dir(os.path.dirname(path))
 
     def _write(self, path: str, data: bytes, *, sync: bool) -> None:
@@ -183,8 +190,10 @@ class OsDisk(Disk):
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise StoreLocked(os.path.dirname(path), holder) from None
             raise
-        self.write_file(_holder_path(path), f"process {os.getpid()}".encode())
-        return _OsLock(fd, _holder_path(path))
+        holder_path = _holder_path(path)
+        with contextlib.suppress(OSError):     # a courtesy: a full disk must not keep anyone out
+            self.write_file(holder_path, f"process {os.getpid()}".encode())
+        return _OsLock(fd, holder_path)
 
 
 def _holder_path(lock_path: str) -> str:
@@ -238,8 +247,6 @@ class _OsLock:
         with self._mutex:
             fd, self._fd = self._fd, -1
         if fd >= 0:
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(self._holder_path)
-            except FileNotFoundError:
-                pass
             os.close(fd)
