@@ -1,0 +1,225 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""SCAN: what a full reading of a log file finds.
+
+Owns the reading of every batch with its checksum: for recovery (stop at the first bad batch, rebuild the
+indexes, report producers and epochs) and for verification (go on behind damage, report what is good and what
+is bad). It must not know paths, handles or what is done about a finding: `segment` brings the bytes, `log`
+cuts, quarantines and repairs.
+
+Invariants
+  1. A batch counts as good only if its checksum fits, its offsets go on from the batch before and its epoch
+     does not go down; a run of zeros is never a batch.
+  2. Indexes are rebuilt by the same `Indexes.count_batch` that appends use, so they come out byte for byte.
+  3. The work behind damage is bounded whatever the bytes are: KS_RESYNC_EFFORT in scan.h.
+"""
+
+from typing import NamedTuple
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+from kstore import limits
+from kstore._native.batch cimport KS_BATCH_HEADER_BYTES, KS_CONTROL, ks_batch_header, ks_batch_parse
+from kstore._native.crc32c cimport ks_crc32c
+from kstore._native.index cimport Indexes
+from kstore._native.status cimport KS_OK, ks_status
+
+cdef enum:
+    DIGEST_BYTES = 21
+
+cdef long long INT32_MAX = limits.INT32_MAX
+
+
+class ProducerBatch(NamedTuple):
+    """What the producer state needs of a batch with a producer id, or of a control batch."""
+
+    position: int
+    base_offset: int
+    last_offset: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    last_sequence: int
+    attributes: int
+    max_timestamp_ms: int
+    records: int
+    control_type: int
+    """-1: data; 0: abort marker; 1: commit marker; others as in Kafka's ControlRecordType."""
+    coordinator_epoch: int
+    """Of a transaction marker, else -1."""
+
+
+class Range(NamedTuple):
+    """Bytes `[position, end_position)` of a log file, offsets `[first_offset, next_offset)`."""
+
+    position: int
+    end_position: int
+    first_offset: int
+    next_offset: int
+    reason: str = ""
+
+
+class Recovered(NamedTuple):
+    """What recovery found from `position` on; the log is good up to `end_position`."""
+
+    position: int
+    end_position: int
+    file_size_bytes: int
+    next_offset: int
+    status: int
+    """0 when the file was read to its end, else the ks_status of the batch at `end_position`."""
+    reason: str
+    batches: int
+    records: int
+    max_timestamp_ms: int
+    max_timestamp_offset: int
+    last_leader_epoch: int
+    header_digest: int | None
+    """Running digest up to `end_position`; None when the scan began behind the start without one."""
+    epochs: list
+    """`(leader_epoch, start_offset)` as they rise in the scanned part."""
+    producer_batches: list
+
+
+class Scan(NamedTuple):
+    """Every stretch of a log file, good and bad, in order."""
+
+    good: list
+    bad: list
+    size_bytes: int
+    next_offset: int
+    batches: int
+    records: int
+    header_digest: int
+    """Over the good batches; says something about the segment only when nothing is bad."""
+
+
+cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, long long position):
+    cdef int32_t control_type = -1, coordinator_epoch = -1
+    cdef long long last_sequence = h.base_sequence
+    if h.attributes & KS_CONTROL:
+        ks_control_record(batch + KS_BATCH_HEADER_BYTES, batch + h.size_bytes, &control_type, &coordinator_epoch)
+    elif h.base_sequence >= 0:
+        last_sequence += h.last_offset_delta
+        if last_sequence > INT32_MAX:                 # sequences wrap from 2^31 - 1 to 0
+            last_sequence -= INT32_MAX + 1
+    return ProducerBatch(position, h.base_offset, h.last_offset, h.producer_id, h.producer_epoch,
+                         h.base_sequence, last_sequence, h.attributes, h.max_timestamp, h.records_count,
+                         control_type, coordinator_epoch)
+
+
+def recover(source, long long position, long long next_offset, Indexes indexes, *, int leader_epoch=-1,
+            bint dense=False, header_digest=None):
+    """Check every batch of `source` (the whole file) from `position` to the first bad one; index them into
+    `indexes`."""
+    cdef Py_buffer view
+    cdef ks_scan scan
+    cdef ks_status status = KS_OK
+    cdef uint32_t digest = header_digest if header_digest is not None else 0
+    cdef bint digest_known = header_digest is not None or position == 0
+    cdef long long batches = 0, records = 0
+    cdef list epochs = [], producers = []
+    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+    scan.data = <const unsigned char*>view.buf
+    scan.end = view.len
+    scan.position = position
+    scan.next_offset = next_offset
+    scan.last_offset_max = indexes.offsets.base_offset + INT32_MAX
+    scan.leader_epoch = leader_epoch
+    scan.dense = dense
+    try:
+        with nogil:
+            while scan.position < scan.end:
+                status = ks_scan_check(&scan)
+                if status != KS_OK:
+                    break
+                batches += 1
+                records += scan.header.records_count
+                digest = ks_crc32c(digest, scan.data + scan.position, DIGEST_BYTES)
+                indexes.count_batch(scan.position, scan.header.size_bytes, scan.header.last_offset,
+                                    scan.header.max_timestamp)
+                if scan.header.leader_epoch != scan.leader_epoch:
+                    with gil:
+                        epochs.append((scan.header.leader_epoch, scan.header.base_offset))
+                if scan.header.producer_id >= 0 or scan.header.attributes & KS_CONTROL:
+                    with gil:
+                        producers.append(producer_row(&scan.header, scan.data + scan.position, scan.position))
+                ks_scan_step(&scan)
+    finally:
+        PyBuffer_Release(&view)
+    indexes.force_last_time()
+    return Recovered(position, scan.position, view.len, scan.next_offset, <int>status,
+                     ks_scan_reason(status).decode(), batches, records, indexes.cadence.max_timestamp,
+                     indexes.cadence.max_timestamp_offset, scan.leader_epoch, digest if digest_known else None,
+                     epochs, producers)
+
+
+def examine(source, long long base_offset, *, long long end_offset=-1, bint dense=False):
+    """Check every batch of `source` (the whole file), going on behind damage. `end_offset`: where the next
+    segment begins, -1 when there is none."""
+    cdef Py_buffer view
+    cdef ks_scan scan
+    cdef ks_status status
+    cdef uint32_t digest = 0
+    cdef long long batches = 0, records = 0, start, first_offset
+    cdef list good = [], bad = []
+    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+    scan.data = <const unsigned char*>view.buf
+    scan.end = view.len
+    scan.position = 0
+    scan.next_offset = base_offset
+    scan.last_offset_max = base_offset + INT32_MAX if end_offset < 0 else end_offset - 1
+    scan.leader_epoch = -1
+    scan.dense = dense
+    try:
+        while scan.position < scan.end:
+            start = scan.position
+            first_offset = scan.next_offset
+            status = KS_OK
+            with nogil:
+                while scan.position < scan.end:
+                    status = ks_scan_check(&scan)
+                    if status != KS_OK:
+                        break
+                    batches += 1
+                    records += scan.header.records_count
+                    digest = ks_crc32c(digest, scan.data + scan.position, DIGEST_BYTES)
+                    ks_scan_step(&scan)
+            if scan.position > start:
+                good.append(Range(start, scan.position, first_offset, scan.next_offset))
+            if status != KS_OK:
+                start = scan.position
+                first_offset = scan.next_offset
+                with nogil:
+                    ks_scan_resync(&scan)
+                if scan.position < scan.end:
+                    scan.next_offset = scan.header.base_offset
+                elif end_offset > scan.next_offset:
+                    scan.next_offset = end_offset
+                bad.append(Range(start, scan.position, first_offset, scan.next_offset,
+                                 ks_scan_reason(status).decode()))
+    finally:
+        PyBuffer_Release(&view)
+    return Scan(good, bad, view.len, scan.next_offset, batches, records, digest)
+
+
+def producer_rows(source, long long position):
+    """The rows of the batches with a producer id, and of control batches, in `source`, which begins at byte
+    `position` of the file and holds whole batches; ends before the first bytes that are none. No checksum is
+    read."""
+    cdef Py_buffer view
+    cdef ks_batch_header header
+    cdef const unsigned char* p
+    cdef const unsigned char* end
+    cdef list rows = []
+    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
+    try:
+        p = <const unsigned char*>view.buf
+        end = p + view.len
+        while ks_batch_parse(p, end, &header) == KS_OK:
+            if header.producer_id >= 0 or header.attributes & KS_CONTROL:
+                rows.append(producer_row(&header, p, position + (p - <const unsigned char*>view.buf)))
+            p += header.size_bytes
+    finally:
+        PyBuffer_Release(&view)
+    return rows
