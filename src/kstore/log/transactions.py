@@ -20,7 +20,6 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kstore import limits
 from kstore.log import names
 from kstore.log.digests import NO_FILE, FileDigest
 from kstore.log.sidecars import crc32c, read_optional
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 VERSION = 0
 _ENTRY = struct.Struct(">hqqqq")  # version, producer id, first offset, last offset, last stable offset
-if _ENTRY.size != limits.TXN_INDEX_ENTRY_BYTES:
-    raise AssertionError("an entry of the transaction index has 34 bytes")
 
 
 class AbortedTransaction(NamedTuple):

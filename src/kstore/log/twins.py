@@ -386,7 +386,7 @@ class PartitionFiles:
 
 
 def _format_twins(kind: bytes, head: Mapping[str, Any], twins: Mapping[str, Twin]) -> bytes:
-    payload = json.dumps({**head, "files": twins}, separators=(",", ":"), sort_keys=True)
+    payload = json.dumps({**head, "files": twins}, separators=(",", ":"))
     return seal(kind, VERSION, payload.encode("ascii"))
 
 
@@ -397,7 +397,5 @@ def _read_twins(disk: Disk, path: str, kind: bytes) -> tuple[dict[str, Any], dic
         return None
     head = json.loads(payload)
     files = head.pop("files")
-    twins = {
-        name: Twin(FileDigest(*now), FileDigest(*was), text, low) for name, (now, was, text, low) in files.items()
-    }
+    twins = {name: Twin(FileDigest(*now), FileDigest(*was), text, low) for name, (now, was, text, low) in files.items()}
     return head, twins

@@ -305,6 +305,15 @@ def test_idle_producers_expire_but_not_with_an_open_transaction():
     assert states.expire(DAY_MS + 5, DAY_MS) == 2
 
 
+def test_offset_and_id_0_are_like_any_other():
+    states = states_with(data(0, 0, txn=True, pid=0))
+    assert states.expire(10**18, 1) == 0
+    again = ProducerStates.from_entries(states.entries(), 1)
+    assert again.open_transactions == ((0, 0),)
+    assert again.apply(marker(1, pid=0)) == CompletedTransaction(0, 0, 1, 2, False)
+    assert producer_batch(row(producer_id=0)).producer_id == 0
+
+
 def test_states_of_a_snapshot():
     entries = [
         ProducerEntry(1, 0, last_timestamp_ms=0, batches=[StoredBatch(4, 90, 4, 0)]),
@@ -325,7 +334,9 @@ def test_advance_and_clear():
     states.advance(9)
     states.advance(4)
     assert states.end_offset == 9
+    assert states.last_stable_offset(1) == 0
     states.clear(50)
+    assert states.last_stable_offset(1) == 1
     assert (len(states), states.end_offset, states.last_stable_offset(50)) == (0, 50, 50)
     assert states.open_transactions == ()
 

@@ -36,6 +36,10 @@ def test_version_0_calls_the_node_a_broker_and_needs_nothing():
     assert meta == MetaProperties(None, 3, None, 0)
     assert b"\nbroker.id=3\n" in format_meta_properties(meta, now_ms=0)
     assert parse_meta_properties(b"cluster.id=c") == MetaProperties("c", None, None, 0)
+    assert format_meta_properties(MetaProperties("c", None, None, 0), now_ms=0).splitlines()[2:] == [
+        b"version=0",
+        b"cluster.id=c",
+    ]
 
 
 def test_unknown_keys_survive():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kstore import limits
 from kstore.log.digests import NO_FILE, digest_of
 from kstore.log.producers import ABORT, COMMIT, ProducerBatch, ProducerStates
 from kstore.log.transactions import (
@@ -32,6 +33,7 @@ def test_kafkas_bytes():
     assert parse_aborted(KAFKAS, 74) == ENTRIES
     assert format_aborted(ENTRIES) == KAFKAS
     assert parse_aborted(b"", 74) == ()
+    assert len(format_aborted(ENTRIES[:1])) == limits.TXN_INDEX_ENTRY_BYTES
 
 
 @st.composite

@@ -168,6 +168,7 @@ def test_begin_takes_the_marker_away_and_touches_only_the_twin_before():
     reopened(disk).begin()
     assert disk.calls == [f"write_file_atomic {path(TWIN)}", f"unlink {path(MARKER)}", "sync_dir root"]
     assert not reopened(disk).was_clean
+    assert not reopened(disk).others_ran
 
 
 def test_a_read_only_root_cannot_begin():
@@ -368,6 +369,9 @@ def test_a_partition_of_kstores():
     assert files.epochs_trusted
     assert files.damaged == ()
     assert disk.files[path(names.EPOCHS_FILE)] == b"0\n2\n0 0\n3 150\n"
+    disk.calls.clear()
+    files.heal()
+    assert disk.calls == []
 
 
 def test_a_partition_of_kafkas_is_to_be_checked():
