@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from crc32c import crc32c
+from kstore._native.crc32c import crc32c
 
 if TYPE_CHECKING:
     from kstore.log.disk import Disk
