@@ -2,7 +2,7 @@
 
 Owns the replay of metadata records and the choice of the files to replay. Reads through a `disk`, changes nothing.
 Called by the store when it opens a directory that Kafka wrote (which config has a topic, which broker epoch goes into
-`.kafka_cleanshutdown`) and by `graduate` on the way back.
+`.kafka_cleanshutdown`) and by `graduation`.
 
 Invariants
 1. Replay starts at the newest checkpoint that reads to its end and goes on with the log behind it, as a controller
@@ -67,7 +67,8 @@ class KraftMetadata:
     """The state after replay.
 
     `broker_configs` maps a broker id as text to its dynamic configs, "" to those of all brokers. `broker_epochs`
-    holds the registered brokers only. `next_offset` is the metadata offset behind the last record read.
+    holds the registered brokers only. `next_offset` is the metadata offset behind the last record read: 0 where there
+    is no metadata, or none but what a first boot will start from.
     """
 
     topics: dict[str, KraftTopic] = field(default_factory=dict)
@@ -80,6 +81,11 @@ class KraftMetadata:
     _names: dict[bytes, str] = field(default_factory=dict, repr=False)
     _configs: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
     _pending: list[records.MetadataRecord] | None = field(default=None, repr=False)
+
+    @property
+    def topic_configs(self) -> dict[str, dict[str, str]]:
+        """The configs set on each topic, by its name."""
+        return {name: dict(topic.config) for name, topic in self.topics.items()}
 
     def replay(self, record: records.MetadataRecord) -> None:
         """Replays one record; those of a metadata transaction count once it has ended (KIP-868)."""
@@ -150,24 +156,20 @@ class KraftMetadata:
             configs[data["name"]] = data["value"]
 
 
-def read_metadata(disk: Files, root: str) -> KraftMetadata | None:
-    """The cluster metadata that the log directory `root` holds; None when it has none.
+def read_metadata(disk: Files, root: str) -> KraftMetadata:
+    """The cluster metadata that the log directory `root` holds; empty where it has none.
 
     `OSError` where a file cannot be read. A directory whose broker is not a controller has a metadata log too.
     """
     directory = os.path.join(root, METADATA_DIR)
     names = disk.list(directory) if disk.exists(directory) else []
     metadata = _newest_checkpoint(disk, directory, names)
-    start = metadata.next_offset
     _replay_log(disk, directory, names, metadata)
-    if metadata.next_offset > 0:
-        return metadata
     bootstrap = os.path.join(root, BOOTSTRAP_FILE)
-    if start == 0 and disk.exists(bootstrap):
+    if metadata.next_offset == 0 and disk.exists(bootstrap):
         _replay(disk.read_file(bootstrap), metadata)
         metadata.next_offset = 0
-        return metadata
-    return None
+    return metadata
 
 
 def _newest_checkpoint(disk: Files, directory: str, names: list[str]) -> KraftMetadata:
