@@ -34,7 +34,7 @@ LAYERS: dict[str, float] = {
     # layer 4: directories of partitions
     "store": 4.0,
     "inspect": 4.1,
-    "graduate": 4.2,
+    "graduation": 4.2,
     # layer 5: the broker
     "broker": 5.0,
     "cluster": 5.0,

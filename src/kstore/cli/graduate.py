@@ -33,7 +33,7 @@ kstore graduate data --to /var/lib/kafka --node-id 1 --listener 127.0.0.1:9092""
 
 
 def _graduate(args: argparse.Namespace) -> int:
-    from kstore.graduate import graduate
+    from kstore.graduation import graduate
 
     done = graduate(args.directory, args.to, node_id=args.node_id, cluster_id=args.cluster_id, listener=args.listener)
     if args.json:

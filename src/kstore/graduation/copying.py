@@ -10,9 +10,11 @@ Invariants
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kstore.kraft.metadata import BOOTSTRAP_FILE
 from kstore.log import names
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ class Copier:
         disk = self._disk
         disk.make_dir(target)
         listing = disk.list(source)
-        logs = sorted(f.offset for f in map(names.parse_file_name, listing) if f and f.kind == names.LOG and not f.suffix)
-        ends = dict(zip(logs, logs[1:], strict=False))  # the active segment has no end, so it is copied
+        files = (names.parse_file_name(name) for name in listing)
+        logs = sorted(file.offset for file in files if file and file.kind == names.LOG and not file.suffix)
+        ends = dict(itertools.pairwise(logs))  # the active segment has no end, so it is copied
         for name in listing:
             file = names.parse_file_name(name)
             if name.endswith(_DROPPED) or (file is None and not _belongs(name)):
@@ -67,6 +70,13 @@ class Copier:
             )
             self._bring(f"{source}/{name}", f"{target}/{name}", link=final)
         disk.sync_dir(target)
+
+    def metadata_log(self, source: str, target: str) -> None:
+        """Copies Kafka's metadata log, which tells the configs of the topics."""
+        self._disk.make_dir(target)
+        for name in self._disk.list(source):
+            if name.endswith((".log", ".checkpoint")):
+                self._copy(f"{source}/{name}", f"{target}/{name}")
 
     def _bring(self, source: str, target: str, *, link: bool) -> None:
         if link and self._links:
@@ -105,6 +115,7 @@ _ROOT_FILES = frozenset(
         names.HIGH_WATERMARKS_FILE,
         names.CLEANER_OFFSETS_FILE,
         names.CLEAN_SHUTDOWN_FILE,
+        BOOTSTRAP_FILE,
     }
 )
 _HOLDERS = frozenset({"kstore-holder"})

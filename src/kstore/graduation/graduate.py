@@ -24,7 +24,7 @@ from kstore.graduation.cluster import GraduatedTopic, Identity
 from kstore.graduation.copying import Copier, Traffic, remove_tree
 from kstore.kraft import read_metadata
 from kstore.kraft.checkpoint import encode_checkpoint
-from kstore.kraft.metadata import BOOTSTRAP_FILE
+from kstore.kraft.metadata import BOOTSTRAP_FILE, METADATA_DIR
 from kstore.limits import INT32_MAX, INT64_MAX
 from kstore.log import names
 from kstore.log.checkpoints import format_clean_shutdown
@@ -36,7 +36,7 @@ from kstore.log.twins import PartitionFiles, RootCheckpoints
 from kstore.store.store import Store, wall_clock_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kstore.log.disk import Disk
 
@@ -150,9 +150,10 @@ def _cluster_id(disk: Disk, source: str) -> str:
 def _build(disk: Disk, clock: Callable[[], int], source: str, fresh: str, to: str, identity: Identity) -> Graduated:
     """All of the target, under the name `fresh`; `to` is how it will be called."""
     traffic = _copy_logs(disk, source, fresh)
-    # The source's topic configs may stand in a metadata log, which does not come along.
-    inherited = read_metadata(disk, source)
-    topics, ends = _settle(disk, clock, fresh, inherited.topic_configs)
+    inherited = read_metadata(disk, fresh)
+    topics, ends = _settle(disk, clock, source, fresh, inherited.topic_configs)
+    if disk.exists(f"{fresh}/{METADATA_DIR}"):  # of the cluster that the source belonged to; it has told its configs
+        remove_tree(disk, f"{fresh}/{METADATA_DIR}")
     next_producer_id = max(inherited.next_producer_id, _next_producer_id(disk, fresh, topics))
     now_ms = clock()
     values = cluster.metadata_records(identity, topics, next_producer_id)
@@ -185,6 +186,8 @@ def _copy_logs(disk: Disk, source: str, fresh: str) -> Traffic:
     listing = disk.list(source)
     copier.root_files(source, fresh, listing)
     for name in listing:
+        if name == METADATA_DIR:
+            copier.metadata_log(f"{source}/{name}", f"{fresh}/{name}")
         parsed = names.parse_dir_name(name)
         if parsed is None or parsed.kind != "live" or parsed.topic == names.METADATA_TOPIC:
             continue
@@ -194,7 +197,7 @@ def _copy_logs(disk: Disk, source: str, fresh: str) -> Traffic:
 
 
 def _settle(
-    disk: Disk, clock: Callable[[], int], fresh: str, configs: Mapping[str, Mapping[str, str]]
+    disk: Disk, clock: Callable[[], int], source: str, fresh: str, configs: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[GraduatedTopic], dict[str, list[int]]]:
     """Opens the copy, which recovers it where it must, closes it cleanly, and takes kstore's root sidecars away."""
     ends: dict[str, list[int]] = {}
@@ -205,14 +208,30 @@ def _settle(
                 missing = min(set(range(topic.partition_count)) - set(topic.partitions))
                 raise UsageError(f"topic {name} has no partition {missing} here; a lone broker needs all of them")
             ends[name] = [store.partition(name, number).log_end_offset for number in topic.partitions]
-    topics = [
-        _settled(disk, fresh, name, topic.topic_id, {**configs.get(name, {}), **topic.config.changed()}, len(ends[name]))
-        for name, topic in found.items()
-    ]
+    _refuse_damage(disk, source, fresh, ends)
+    topics = []
+    for name, topic in found.items():
+        config = {**configs.get(name, {}), **topic.config.changed()}
+        topics.append(_settled(disk, fresh, name, topic.topic_id, config, len(ends[name])))
     for name in disk.list(fresh):
         if name.startswith("kstore-"):
             disk.unlink(f"{fresh}/{name}")
     return topics, ends
+
+
+def _refuse_damage(disk: Disk, source: str, fresh: str, topics: Mapping[str, Sequence[int]]) -> None:
+    """Raises `CorruptionError`, naming the file of the source, when any log has a damaged range."""
+    for name, ends in topics.items():
+        for number in range(len(ends)):
+            directory = names.partition_dir_name(name, number)
+            for damage in read_damage(disk, f"{fresh}/{directory}"):
+                raise CorruptionError(
+                    f"{source}/{directory}/{names.log_name(damage.segment_base_offset)}",
+                    damage.position,
+                    f"{damage.reason}; a log with damage does not graduate: run `kstore log repair` on it first",
+                    offset=damage.first_offset,
+                    next_offset=damage.next_offset,
+                )
 
 
 def _settled(
@@ -223,15 +242,6 @@ def _settled(
     epochs = []
     for number in range(partitions):
         directory = f"{fresh}/{names.partition_dir_name(name, number)}"
-        if damage := read_damage(disk, directory):
-            path = f"{directory}/{names.log_name(damage[0].segment_base_offset)}"
-            raise CorruptionError(
-                path,
-                damage[0].position,
-                f"{damage[0].reason}; a log with damage does not graduate, run `kstore log repair` on the source",
-                offset=damage[0].first_offset,
-                next_offset=damage[0].next_offset,
-            )
         files = PartitionFiles.open(disk, directory)
         if files.topic_id != uuid:
             files.write_topic_id(uuid)

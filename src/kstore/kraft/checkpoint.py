@@ -46,7 +46,10 @@ def _control_key(kind: int) -> bytes:
     return struct.pack(">hh", 0, kind)
 
 
-def _batch(base_offset: int, attributes: int, records: Sequence[tuple[bytes | None, bytes]], timestamp_ms: int) -> bytes:
+_Records = Sequence[tuple[bytes | None, bytes]]
+
+
+def _batch(base_offset: int, attributes: int, records: _Records, timestamp_ms: int) -> bytes:
     last = len(records) - 1
     body = _BODY.pack(attributes, last, timestamp_ms, timestamp_ms, -1, -1, -1, len(records))
     body += b"".join(_record(delta, key, value) for delta, (key, value) in enumerate(records))

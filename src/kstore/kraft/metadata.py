@@ -192,8 +192,8 @@ def _newest_checkpoint(disk: Files, directory: str, names: list[str]) -> KraftMe
 def _replay_log(disk: Files, directory: str, names: list[str], metadata: KraftMetadata) -> None:
     """Replays the records of the log from `metadata.next_offset` on."""
     bases = sorted(int(match[1]) for match in map(_SEGMENT.fullmatch, names) if match)
-    for base, following in zip(bases, [*bases[1:], None], strict=True):
-        if following is None or following > metadata.next_offset:
+    for index, base in enumerate(bases):
+        if index + 1 == len(bases) or bases[index + 1] > metadata.next_offset:
             _replay(disk.read_file(os.path.join(directory, f"{base:020d}.log")), metadata, metadata.next_offset)
         if not metadata.complete:
             return
