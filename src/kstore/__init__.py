@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kstore.config import StoreConfig as StoreConfig
     from kstore.config import TopicConfig as TopicConfig
     from kstore.errors import *  # noqa: F403
+    from kstore.graduation import graduate as graduate
     from kstore.inspect import Finding as Finding
     from kstore.inspect import Report as Report
     from kstore.inspect import repair as repair
@@ -49,6 +50,7 @@ _HOMES = {
     "crc32c": "kstore._native.crc32c",
     "decode_batches": "kstore.records",
     "encode_batches": "kstore.records",
+    "graduate": "kstore.graduation",
     "open": "kstore.store:open_store",
     "repair": "kstore.inspect",
     "verify": "kstore.inspect",
