@@ -16,6 +16,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import struct
 import threading
 from typing import Protocol
@@ -23,7 +24,8 @@ from typing import Protocol
 from kstore._native.file import File, PosixFile
 from kstore.errors import StoreLocked
 
-NO_FOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+NO_FOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
+"""No symbolic link is followed, and the open of a pipe that someone has put there does not wait for its other end."""
 HOLDER_FILE = "kstore-holder"
 """Beside the lock: who holds it, for the message of the one who finds it locked. Empty once the lock is free."""
 
@@ -129,7 +131,13 @@ class OsDisk(Disk):
         flags = (os.O_RDWR if writable else os.O_RDONLY) | NO_FOLLOW
         if create:
             flags |= os.O_CREAT
-        return PosixFile(path, os.open(path, flags, 0o644))
+        fd = os.open(path, flags, 0o644)
+        kind = os.fstat(fd).st_mode
+        if not stat.S_ISREG(kind):
+            os.close(fd)
+            number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+            raise OSError(number, os.strerror(number), path)
+        return PosixFile(path, fd)
 
     def exists(self, path: str) -> bool:
         """See `Disk.exists`."""

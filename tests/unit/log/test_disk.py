@@ -72,6 +72,17 @@ def test_symbolic_links_are_not_opened(disk, root):
     assert disk.read_file(f"{root}/target") == b"secret"
 
 
+def test_pipes_and_directories_are_not_files(disk, root):
+    """N10: neither hangs the open nor is read as a log."""
+    os.mkfifo(f"{root}/pipe")
+    disk.make_dir(f"{root}/dir")
+    for name in ("pipe", "dir"):
+        for writable in (True, False):
+            with pytest.raises(OSError) as caught:
+                disk.open_file(f"{root}/{name}", writable=writable)
+            assert caught.value.filename == f"{root}/{name}"
+
+
 def test_write_file_atomic_syncs_before_the_rename_and_the_directory_after(disk, root, monkeypatch):
     steps = []
     monkeypatch.setattr(OsDisk, "rename", lambda self, a, b: (steps.append("rename"), os.rename(a, b)))
