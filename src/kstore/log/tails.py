@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kstore import limits
 from kstore.log import names
+from kstore.log.digests import NO_FILE, FileDigest
 from kstore.log.producers import ProducerEntry, StoredBatch
 from kstore.log.sidecars import crc32c, read_sealed, seal
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 KIND = b"tail"
 VERSION = 1
-_TAIL = struct.Struct(">qqqqIqqqqqiI")
+_TAIL = struct.Struct(">qqqqIqqqqqiIqI")
 _COUNT = struct.Struct(">I")
 _PRODUCER = struct.Struct(">qhiqqB")
 _BATCH = struct.Struct(">iqiq")
@@ -62,10 +63,13 @@ class TailCheckpoint(NamedTuple):
     max_timestamp_offset: int
     last_batch: BatchMark | None  # None: the segment is empty
     producers: tuple[ProducerEntry, ...]
+    txn_index: FileDigest = NO_FILE  # of the segment's aborted transactions with a marker below position
     sequence: int = 0  # of the write; set by `TailFiles`
 
     @classmethod
-    def of(cls, segment: Segment, producers: Iterable[ProducerEntry]) -> TailCheckpoint | None:
+    def of(
+        cls, segment: Segment, producers: Iterable[ProducerEntry], txn_index: FileDigest = NO_FILE
+    ) -> TailCheckpoint | None:
         """The state of an open segment now, to be written once it is flushed; None when its digest is not known."""
         if segment.header_digest is None:
             return None
@@ -82,6 +86,7 @@ class TailCheckpoint(NamedTuple):
             segment.max_timestamp_offset,
             mark,
             tuple(entry.copy() for entry in producers),
+            txn_index,
         )
 
 
@@ -91,7 +96,7 @@ _EMPTY = BatchMark(-1, 0, -1, -1, 0)
 def format_tail(tail: TailCheckpoint) -> bytes:
     """The bytes of a tail checkpoint file."""
     mark = tail.last_batch or _EMPTY
-    parts = [_TAIL.pack(tail.sequence, *tail[:6], *mark), _COUNT.pack(len(tail.producers))]
+    parts = [_TAIL.pack(tail.sequence, *tail[:6], *mark, *tail.txn_index), _COUNT.pack(len(tail.producers))]
     for entry in tail.producers:
         parts.append(
             _PRODUCER.pack(
@@ -131,7 +136,7 @@ def parse_tail(payload: bytes) -> TailCheckpoint | None:
             at = end
     except struct.error:
         return None
-    last_batch = BatchMark(*mark)
+    last_batch = BatchMark(*mark[:5])
     return TailCheckpoint(
         segment,
         position,
@@ -141,6 +146,7 @@ def parse_tail(payload: bytes) -> TailCheckpoint | None:
         timestamp_offset,
         None if last_batch == _EMPTY else last_batch,
         tuple(producers),
+        FileDigest(*mark[5:]),
         sequence,
     )
 

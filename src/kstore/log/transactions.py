@@ -21,8 +21,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kstore.log import names
-from kstore.log.digests import NO_FILE, FileDigest
-from kstore.log.sidecars import crc32c, read_optional
+from kstore.log.digests import FileDigest, digest_of
+from kstore.log.sidecars import read_optional
 
 if TYPE_CHECKING:
     from kstore._native.file import File
@@ -105,18 +105,24 @@ class TransactionIndex:
 
     @property
     def digest(self) -> FileDigest:
-        """Size and CRC-32C of the file as it must be."""
-        if not self.entries:
-            return NO_FILE
-        return FileDigest(self.size_bytes, crc32c(format_aborted(self.entries)))
+        """Size and CRC-32C of the file as it must be: what seals and tail checkpoints note."""
+        return digest_of(format_aborted(self.entries))
 
-    def load(self, expected: FileDigest | None = None) -> bool:
-        """Reads the file, which may be absent; False, and no entries, when it is damaged or not as `expected`."""
+    def load(self, expected: FileDigest | None = None, *, below: int | None = None) -> bool:
+        """Reads the file, which may be absent; False, and no entries, when it is damaged or not as `expected`.
+
+        With `below`, `expected` is the digest of the entries whose marker lies below that offset: a tail checkpoint
+        knows no others.
+        """
         self.entries = ()
         data = read_optional(self._disk, self.path) or b""
         entries = parse_aborted(data, self.segment_base_offset)
-        if entries is None or (expected is not None and expected != FileDigest(len(data), crc32c(data))):
+        if entries is None:
             return False
+        if expected is not None:
+            known = data if below is None else format_aborted(e for e in entries if e.last_offset < below)
+            if digest_of(known) != expected:
+                return False
         self.entries = entries
         return True
 

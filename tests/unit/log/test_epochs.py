@@ -195,6 +195,8 @@ def test_copies_are_independent_and_compare():
     assert twin != epochs
     assert epochs.entries == ((2, 6),)
     assert epochs != ((2, 6),)
+    assert epochs != epochs_of((2, 7))
+    assert epochs != epochs_of((3, 6))
     assert repr(twin) == "LeaderEpochs(2@6, 3@9)"
     with pytest.raises(TypeError):
         hash(epochs)

@@ -55,6 +55,10 @@ def test_live_directories_round_trip(topic, partition):
     assert names.parse_dir_name(name) == names.PartitionDir(topic, partition, "live", "")
 
 
+def test_the_largest_partition():
+    assert names.parse_dir_name("t-2147483647") == names.PartitionDir("t", limits.INT32_MAX, "live", "")
+
+
 @given(TOPICS, st.integers(0, limits.INT32_MAX), st.sampled_from(["delete", "stray", "future"]))
 def test_marked_directories_round_trip(topic, partition, kind):
     unique_id = "0123456789abcdef" * 2
@@ -70,6 +74,13 @@ def test_marked_directories_round_trip(topic, partition, kind):
         assert parsed.topic == topic
     else:
         assert len(name) <= 255
+
+
+def test_names_of_marked_directories_fit_a_file_name_but_those_that_move():
+    topic = "t" * 249
+    assert len(names.delete_dir_name(topic, 12, "0" * 32)) == 255
+    assert len(names.stray_dir_name(topic, 12, "0" * 32)) == 255
+    assert names.future_dir_name(topic, 12, "0" * 32) == topic + "-12." + "0" * 32 + "-future"
 
 
 def test_a_topic_that_ends_like_a_marked_directory_is_still_a_topic():
@@ -191,9 +202,9 @@ def test_short_ids_cannot_be_printed():
 
 
 def test_random_ids_are_version_4_and_never_start_with_a_dash():
-    draws = iter([b"\xf8" + bytes(15), b"\xfb" * 16, b"\x01" * 16])
+    draws = iter([b"\xf8" + bytes(15), b"\xfb" * 16, b"\x02" * 16])
     uuid = names.random_uuid(lambda count: next(draws))
-    assert uuid == bytes.fromhex("01010101010141018101010101010101")
+    assert uuid == bytes.fromhex("02020202020242028202020202020202")
     assert uuid[6] >> 4 == 4
     assert uuid[8] >> 6 == 2
     assert names.random_uuid() != names.random_uuid()

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kstore import limits
 from kstore.log import names
+from kstore.log.digests import FileDigest
 from kstore.log.producers import ProducerEntry, StoredBatch
 from kstore.log.sidecars import crc32c, unseal
 from kstore.log.tails import (
@@ -29,7 +31,7 @@ LOG = "d/00000000000000000040.log"
 
 def batch(base_offset, count=3, *, epoch=0, body=b"body"):
     """A batch of magic 2 with a right CRC; what it says of records is nonsense."""
-    covered = struct.pack(">hi", 0, count - 1) + bytes(34) + body
+    covered = struct.pack(">hi", 0, count - 1).ljust(40, b"\0") + body
     head = struct.pack(">qiibI", base_offset, 9 + len(covered), epoch, 2, crc32c(covered))
     return head + covered
 
@@ -68,9 +70,10 @@ ENTRY = st.builds(
     INT64,
     st.lists(STORED, max_size=5),
 )
+DIGEST = st.builds(FileDigest, INT64, CRC)
 MARK = st.none() | st.builds(BatchMark, st.integers(0, 2**62), INT64, INT64, INT32, CRC)
 TAILS = st.builds(
-    TailCheckpoint, INT64, INT64, INT64, CRC, INT64, INT64, MARK, st.lists(ENTRY, max_size=4).map(tuple), INT64
+    TailCheckpoint, INT64, INT64, INT64, CRC, INT64, INT64, MARK, st.lists(ENTRY, max_size=4).map(tuple), DIGEST, INT64
 )
 
 
@@ -106,6 +109,12 @@ def test_fits_its_own_log_and_a_longer_one():
     assert fits(TAIL, WHOLE + batch(48))
     assert fits(TAIL, WHOLE + bytes(100))
     assert fits(tail_at_end_of(FIRST, 40, FIRST), WHOLE)
+
+
+def test_a_batch_without_records_counts():
+    last = batch(43, body=b"")
+    assert len(last) == limits.BATCH_HEADER_BYTES
+    assert fits(tail_at_end_of(FIRST + last, 40, last), FIRST + last)
 
 
 def test_an_empty_segment():
@@ -212,9 +221,11 @@ def test_of_a_segment():
         headers=lambda position: {61: [header]}[position],
     )
     entry = ProducerEntry(7, 1)
-    tail = TailCheckpoint.of(segment, [entry])
+    tail = TailCheckpoint.of(segment, [entry], FileDigest(34, 9))
     entry.epoch = 2
-    assert tail == TailCheckpoint(40, 131, 48, 5, 1000, 47, BatchMark(61, 70, 43, 2, 99), (ProducerEntry(7, 1),))
+    assert tail == TailCheckpoint(
+        40, 131, 48, 5, 1000, 47, BatchMark(61, 70, 43, 2, 99), (ProducerEntry(7, 1),), FileDigest(34, 9)
+    )
     segment.header_digest = None
     assert TailCheckpoint.of(segment, []) is None
     segment.header_digest, segment.size_bytes = 0, 0

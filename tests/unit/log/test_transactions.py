@@ -194,6 +194,16 @@ def test_load_refuses_damage_of_form_and_of_digest():
     assert index.load(NO_FILE)
 
 
+def test_load_against_what_a_tail_checkpoint_knows():
+    disk = MemoryDisk({PATH: KAFKAS})
+    index = TransactionIndex(disk, "d/t-0", 74)
+    assert index.load(digest_of(KAFKAS[:34]), below=96)
+    assert index.entries == ENTRIES
+    assert index.load(NO_FILE, below=82)
+    assert not index.load(digest_of(KAFKAS[:34]), below=97)
+    assert not index.load(digest_of(KAFKAS[:34]), below=82)
+
+
 def test_replace_and_unlink():
     disk = MemoryDisk({PATH: b"damaged"})
     index = TransactionIndex(disk, "d/t-0", 74)
