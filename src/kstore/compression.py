@@ -1,186 +1,321 @@
-"""Codecs of record batches: gzip by zlib, snappy, lz4 and zstd by cramjam where it is installed.
+"""The codecs of a batch's records section: names, ids, packing, and unpacking that no input can make explode.
 
-Owns names, numbers and framings of the codecs as Kafka's clients write them, and the cap on what is unpacked. It must
-not know batches. Called by the record codec (`_native.records`, `_native.batches`).
+Owns Kafka's framing of each codec (docs/FORMAT.md, "Compression"). Knows nothing of batches. Called by the native
+encoder and decoder. gzip is in the standard library; snappy, lz4 and zstd need the package cramjam, which is imported
+when one of them is first used.
 
-Invariants: nothing is unpacked beyond the caller's limit, and no more than one step beyond what has come out is ever
-allocated, whatever the bytes claim; what a Java client would refuse is not written.
+Invariants
+1. Memory is asked for only after the compressed bytes have shown that they could fill it, and never above `limit`:
+   what a frame claims is held against what its blocks can hold, and the codec writes into that room or fails.
+2. Bad input is a `CodecError`, whatever the codec would raise.
+3. What is written here, Kafka's Java client and librdkafka read: lz4 in independent blocks, snappy in xerial's frame.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from types import ModuleType
-from typing import Final
+import difflib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from kstore.errors import MissingCodec, UsageError
-from kstore.limits import DECOMPRESSED_BYTES_MAX, DECOMPRESSED_STEP_BYTES
 
-NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 NAMES: Final = ("none", "gzip", "snappy", "lz4", "zstd")
-"""Codec names by number, as in bits 0 to 2 of a batch's attributes."""
+"""By id, as bits 0-2 of a batch's attributes hold it."""
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 
-XERIAL_MAGIC = b"\x82SNAPPY\0"
-XERIAL_HEADER = XERIAL_MAGIC + struct.pack(">ii", 1, 1)
-"""Java's SnappyOutputStream: magic, version, lowest compatible version, then blocks with an int32 length each."""
-XERIAL_BLOCK_BYTES = 32 * 1024
-_INT = struct.Struct(">i")
+_GZIP_WINDOW_BITS = 31  # 15 bits of window, and 16 for the frame of RFC 1952
+_GZIP_MAGIC = b"\x1f\x8b"
+
+_XERIAL_MAGIC = b"\x82SNAPPY\0"
+_XERIAL_HEADER = _XERIAL_MAGIC + b"\0\0\0\1\0\0\0\1"  # version and oldest compatible version, as Java writes them
+_XERIAL_BLOCK_BYTES = 32 * 1024
+_SNAPPY_RATIO_MAX = 22  # the densest element copies 64 bytes and takes 3
+
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+_LZ4_RATIO_MAX = 255  # a length grows by at most 255 for each byte
+_LZ4_FAST_LEVEL = 9  # Lz4Compression: its default level is the fast compressor, every other one the thorough
+_LZ4_LEVELS = (3, 12)  # of the thorough compressor
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK_BYTES = 128 * 1024
+_ZSTD_LEVEL = 3
+_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # of lz4 and zstd frames; a byte 0x50 to 0x5f stands in front
 
 
 class CodecError(ValueError):
-    """Compressed bytes that do not unpack, or unpack to more than the limit."""
+    """Compressed bytes that do not unpack, or unpack to more than was allowed."""
 
 
-def codec_id(name: str) -> int:
-    """The number of a codec; `uncompressed` is another name of `none`. Raises `UsageError`."""
-    if name == "uncompressed":
+def codec_id(name: str | None) -> int:
+    """The id of a codec by its name; None and `uncompressed` are 0. Raises `UsageError` for other names."""
+    if name is None or name == "uncompressed":
         return NONE
     try:
         return NAMES.index(name)
     except ValueError:
-        raise UsageError(f"no codec {name!r}; there are {', '.join(NAMES)}") from None
+        near = difflib.get_close_matches(str(name), NAMES, 1, 0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"compression {name!r} is not one of {', '.join(NAMES)}{hint}") from None
 
 
 def codec_name(codec: int) -> str:
-    """The name of a codec number."""
-    return NAMES[codec] if codec < len(NAMES) else f"codec {codec}"
+    """The name of a codec by its id; `codec N` where there is none."""
+    return NAMES[codec] if 0 <= codec < len(NAMES) else f"codec {codec}"
 
 
-def _cramjam(codec: int) -> ModuleType:
+def compress(codec: int, data: Buffer, level: int | None = None) -> Buffer:
+    """`data` packed by `codec`, framed as Kafka's Java client frames it.
+
+    `level` is that of Kafka's `compression.*.level`: gzip -1 to 9, lz4 1 to 17 (9 is its fast default), zstd -131072
+    to 22; snappy has none. Raises `MissingCodec` without cramjam, `UsageError` for an unknown codec.
+    """
+    if codec == GZIP:
+        import zlib
+
+        packer = zlib.compressobj(-1 if level is None else level, zlib.DEFLATED, _GZIP_WINDOW_BITS)
+        return packer.compress(data) + packer.flush()
+    if codec == SNAPPY:
+        return _compress_xerial(data)
+    if codec == LZ4:
+        low, high = _LZ4_LEVELS
+        fast = level is None or level == _LZ4_FAST_LEVEL
+        # cramjam's one-shot call links blocks, which Java refuses (Lz4BlockOutputStream.FLG).
+        compressor = _cramjam("lz4").Compressor(
+            level=1 if fast else min(max(level or 0, low), high), block_linked=False, content_checksum=False
+        )
+        compressor.compress(bytes(data))  # this one takes nothing but bytes
+        return compressor.finish()  # type: ignore[no-any-return]
+    if codec == ZSTD:
+        return _cramjam("zstd").compress(data, level=_ZSTD_LEVEL if level is None else level)  # type: ignore[no-any-return]
+    if codec == NONE:
+        return data
+    raise UsageError(f"{codec_name(codec)} is unknown: {', '.join(NAMES)} have the ids 0 to {len(NAMES) - 1}")
+
+
+def compress_snappy_raw(data: Buffer) -> Buffer:
+    """One raw snappy block, as librdkafka writes it; `decompress` reads it like xerial's frame."""
+    return _cramjam("snappy").compress_raw(data)  # type: ignore[no-any-return]
+
+
+def decompress(codec: int, data: Buffer, limit: int) -> Buffer:
+    """`data` unpacked, at most `limit` bytes of it.
+
+    Takes memory for what the compressed bytes can hold at most (gzip: for what came out, in steps), never for what
+    they claim. Raises `CodecError` for bad data and for more than `limit` bytes, `MissingCodec` without cramjam.
+    """
+    source = memoryview(data).cast("B")
+    if codec == NONE:
+        if len(source) > limit:
+            raise CodecError(_too_large(codec, limit))
+        return source
+    unpack = _UNPACKERS.get(codec)
+    if unpack is None:
+        raise CodecError(f"{codec_name(codec)} is unknown")
+    try:
+        return unpack(source, limit)
+    except (IndexError, OverflowError, EOFError):
+        raise CodecError(f"the {codec_name(codec)} data ends too early") from None
+
+
+# -- gzip --------------------------------------------------------------------------------------------------------
+
+
+def _decompress_gzip(source: memoryview, limit: int) -> Buffer:
+    import zlib
+
+    parts: list[bytes] = []
+    rest: Buffer = source
+    room = limit
+    while True:
+        unpacker = zlib.decompressobj(_GZIP_WINDOW_BITS)
+        try:
+            part = unpacker.decompress(rest, room + 1)  # a byte more tells a full room from one too small
+        except zlib.error as error:
+            raise CodecError(f"bad gzip data: {error}") from None
+        if len(part) > room:
+            raise CodecError(_too_large(GZIP, limit))
+        if not unpacker.eof:
+            raise CodecError("the gzip data ends too early")
+        parts.append(part)
+        room -= len(part)
+        rest = unpacker.unused_data
+        if rest[:2] != _GZIP_MAGIC:  # Java reads on through joined members and ignores other bytes behind them
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+# -- snappy ------------------------------------------------------------------------------------------------------
+
+
+def _compress_xerial(data: Buffer) -> Buffer:
+    snappy = _cramjam("snappy")
+    source = memoryview(data).cast("B")
+    parts = [_XERIAL_HEADER]
+    for start in range(0, len(source), _XERIAL_BLOCK_BYTES):
+        block = bytes(snappy.compress_raw(source[start : start + _XERIAL_BLOCK_BYTES]))
+        parts += (len(block).to_bytes(4, "big"), block)
+    return b"".join(parts)
+
+
+def _decompress_snappy(source: memoryview, limit: int) -> Buffer:
+    blocks = _xerial_blocks(source) if source[:8] == _XERIAL_MAGIC else [source]
+    sizes = [_snappy_size(block) for block in blocks]
+    total = sum(sizes)
+    if total > limit:
+        raise CodecError(_too_large(SNAPPY, limit))
+    unpacked = bytearray(total)
+    room = memoryview(unpacked)
+    start = 0
+    for block, size in zip(blocks, sizes, strict=True):
+        if size:
+            _into(_cramjam("snappy").decompress_raw_into, "snappy", block, room[start : start + size], exact=True)
+        start += size
+    return unpacked
+
+
+def _xerial_blocks(source: memoryview) -> list[memoryview]:
+    """The blocks of a xerial stream; streams may be joined, so a header may stand where a block would start.
+
+    Versions are ignored: some brokers write them little-endian.
+    """
+    blocks = []
+    position = 0
+    while position < len(source):
+        if source[position : position + 8] == _XERIAL_MAGIC:
+            position += len(_XERIAL_HEADER)
+            if position > len(source):
+                raise EOFError
+            continue
+        size = int.from_bytes(source[position : position + 4], "big")
+        position += 4 + size
+        if position > len(source):
+            raise EOFError
+        blocks.append(source[position - size : position])
+    return blocks
+
+
+def _snappy_size(block: memoryview) -> int:
+    """The size that a raw block states, once it is one that its bytes can reach."""
+    size = 0
+    for index in range(5):
+        size |= (block[index] & 0x7F) << (7 * index)
+        if block[index] < 0x80:
+            break
+    else:
+        raise CodecError("bad snappy data: its length has more than 32 bits")
+    if size > _SNAPPY_RATIO_MAX * len(block):
+        raise CodecError(f"bad snappy data: {len(block)} bytes cannot hold {size}")
+    return size
+
+
+# -- lz4 ---------------------------------------------------------------------------------------------------------
+
+
+def _decompress_lz4(source: memoryview, limit: int) -> Buffer:
+    return _unpack_frames("lz4", source, _lz4_bound(source), limit)
+
+
+def _lz4_bound(source: memoryview) -> int:
+    """The most that lz4 frames can hold, from their block sizes."""
+    bound = 0
+    position = 0
+    while position < len(source):
+        if _is_skippable(source, position):
+            position += 8 + int.from_bytes(source[position + 4 : position + 8], "little")
+            continue
+        if source[position : position + 4] != _LZ4_MAGIC:
+            raise CodecError("bad lz4 data: not a frame")
+        flags, block_bytes_max = source[position + 4], 256 << (2 * (source[position + 5] >> 4 & 7))
+        block_checksum = 4 if flags & 0x10 else 0
+        position += 7 + (8 if flags & 0x08 else 0) + (4 if flags & 0x01 else 0)  # content size, dictionary id
+        while size := int.from_bytes(source[position : position + 4], "little"):
+            packed = size & 0x7FFFFFFF  # the top bit says that the block is stored as it is
+            bound += min(block_bytes_max, packed if size >> 31 else _LZ4_RATIO_MAX * packed)
+            position += 4 + packed + block_checksum
+        position += 4 + (4 if flags & 0x04 else 0)  # end mark, content checksum
+    return bound
+
+
+# -- zstd --------------------------------------------------------------------------------------------------------
+
+
+def _decompress_zstd(source: memoryview, limit: int) -> Buffer:
+    return _unpack_frames("zstd", source, _zstd_bound(source, limit), limit)
+
+
+def _zstd_bound(source: memoryview, limit: int) -> int:
+    """The most that zstd frames can hold, from their block headers; stops counting above `limit`."""
+    bound = 0
+    position = 0
+    while position < len(source) and bound <= limit:
+        if _is_skippable(source, position):
+            position += 8 + int.from_bytes(source[position + 4 : position + 8], "little")
+            continue
+        if source[position : position + 4] != _ZSTD_MAGIC:
+            raise CodecError("bad zstd data: not a frame")
+        flags = source[position + 4]
+        single_segment = flags >> 5 & 1
+        content_size_bytes = (single_segment, 2, 4, 8)[flags >> 6]
+        position += 5 + (1 - single_segment) + (0, 1, 2, 4)[flags & 3] + content_size_bytes
+        last = False
+        while not last and bound <= limit:
+            header = source[position] | source[position + 1] << 8 | source[position + 2] << 16
+            last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+            bound += _ZSTD_BLOCK_BYTES if kind == 2 else min(size, _ZSTD_BLOCK_BYTES)
+            position += 3 + (1 if kind == 1 else size)  # 1: one byte, repeated
+        position += 4 if flags & 4 else 0  # content checksum
+    return bound
+
+
+# -- shared ------------------------------------------------------------------------------------------------------
+
+
+def _is_skippable(source: memoryview, position: int) -> bool:
+    return source[position] & 0xF0 == 0x50 and source[position + 1 : position + 4] == _SKIPPABLE_MAGIC
+
+
+def _unpack_frames(name: str, source: memoryview, bound: int, limit: int) -> Buffer:
+    unpacked = bytearray(min(bound, limit))
+    size = _into(_cramjam(name).decompress_into, name, source, unpacked) if source else 0
+    del unpacked[size:]
+    return unpacked
+
+
+def _into(
+    unpack: Callable[[Any, Any], int],
+    name: str,
+    source: memoryview,
+    room: bytearray | memoryview,
+    exact: bool = False,
+) -> int:
+    """Unpack into `room` and return the bytes written; a codec that needs more fails."""
+    cramjam = _cramjam(name, whole=True)
+    try:
+        size = unpack(source, room)
+    except cramjam.DecompressionError as error:
+        raise CodecError(f"bad {name} data, or more than {len(room)} bytes of it: {error}") from None
+    if exact and size != len(room):
+        raise CodecError(f"bad {name} data: {size} bytes where {len(room)} were announced")
+    return size
+
+
+def _too_large(codec: int, limit: int) -> str:
+    return f"the {codec_name(codec)} data unpacks to more than {limit} bytes"
+
+
+def _cramjam(codec: str, whole: bool = False) -> Any:
     try:
         import cramjam
     except ImportError:
-        raise MissingCodec(codec_name(codec)) from None
-    module: ModuleType = cramjam
-    return module
+        raise MissingCodec(codec) from None
+    return cramjam if whole else getattr(cramjam, codec)
 
 
-def compress(codec: int, data: bytes | bytearray | memoryview, level: int | None = None) -> bytes:
-    """Pack `data`; `level` None is Kafka's default for the codec. Raises `MissingCodec`."""
-    if codec == GZIP:
-        packer = zlib.compressobj(-1 if level is None else level, zlib.DEFLATED, 31)
-        return packer.compress(data) + packer.flush()
-    if codec == SNAPPY:
-        raw = _cramjam(codec).snappy
-        view = memoryview(data)
-        blocks = [XERIAL_HEADER]
-        for at in range(0, len(view), XERIAL_BLOCK_BYTES):
-            block = bytes(raw.compress_raw(view[at : at + XERIAL_BLOCK_BYTES]))
-            blocks += (_INT.pack(len(block)), block)
-        return b"".join(blocks)
-    if codec == LZ4:
-        # Linked blocks, cramjam's default, are what Java's Lz4BlockInputStream refuses.
-        packer = _cramjam(codec).lz4.Compressor(
-            level=9 if level is None else level, block_linked=False, content_checksum=False
-        )
-        packer.compress(bytes(data))
-        return bytes(packer.finish())
-    if codec == ZSTD:
-        return bytes(_cramjam(codec).zstd.compress(bytes(data), level=3 if level is None else level))
-    raise UsageError(f"codec {codec} cannot be written; there are {', '.join(NAMES[1:])}")
-
-
-def decompress(
-    codec: int, data: bytes | bytearray | memoryview, limit: int = DECOMPRESSED_BYTES_MAX
-) -> bytes | memoryview:
-    """Unpack `data` to at most `limit` bytes. Raises `CodecError` and `MissingCodec`."""
-    if codec == GZIP:
-        return _gunzip(data, limit)
-    if codec == SNAPPY:
-        return _unsnap(data, limit)
-    if codec in (LZ4, ZSTD):
-        return _unpack_growing(codec, bytes(data), limit)
-    raise CodecError(f"no codec has the number {codec}")
-
-
-def _gunzip(data: bytes | bytearray | memoryview, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    rest = bytes(data)
-    while rest:
-        unpacker = zlib.decompressobj(31)
-        while not unpacker.eof:
-            try:
-                part = unpacker.decompress(rest, min(DECOMPRESSED_STEP_BYTES, limit - size + 1))
-            except zlib.error as error:
-                raise CodecError(f"gzip: {error}") from None
-            size += len(part)
-            if size > limit:
-                raise CodecError(f"gzip: more than {limit} bytes")
-            parts.append(part)
-            rest = unpacker.unconsumed_tail
-            if not part and not rest and not unpacker.eof:
-                raise CodecError("gzip: the stream ends early")
-        rest = unpacker.unused_data
-    return b"".join(parts)
-
-
-def _unsnap(data: bytes | bytearray | memoryview, limit: int) -> bytes:
-    view = memoryview(data)
-    if bytes(view[: len(XERIAL_MAGIC)]) != XERIAL_MAGIC:
-        return _unsnap_block(view, limit)
-    parts: list[bytes] = []
-    size = 0
-    at = len(XERIAL_HEADER)
-    while at < len(view):
-        if len(view) - at < 4:
-            raise CodecError("snappy: the stream ends inside a block's length")
-        (length,) = _INT.unpack_from(view, at)
-        at += 4
-        if not 0 <= length <= len(view) - at:
-            raise CodecError(f"snappy: a block of {length} bytes where {len(view) - at} are left")
-        parts.append(_unsnap_block(view[at : at + length], limit - size))
-        size += len(parts[-1])
-        at += length
-    return b"".join(parts)
-
-
-def _unsnap_block(block: memoryview, limit: int) -> bytes:
-    raw = _cramjam(SNAPPY).snappy
-    length = _snappy_length(block)
-    # Snappy's densest element makes 64 bytes of 3: a block that claims more than that is lying.
-    if length > min(limit, 24 * len(block)):
-        raise CodecError(f"snappy: {length} bytes out of {len(block)}, limit {limit}")
-    out = bytearray(length)
-    try:
-        written = raw.decompress_raw_into(block, out)
-    except Exception as error:
-        raise CodecError(f"snappy: {error}") from None
-    if written != length:
-        raise CodecError(f"snappy: {written} bytes where {length} were announced")
-    return bytes(out)
-
-
-def _snappy_length(block: memoryview) -> int:
-    length = 0
-    for i, byte in enumerate(block[:5]):
-        length |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:
-            return length
-    raise CodecError("snappy: no length")
-
-
-def _unpack_growing(codec: int, data: bytes, limit: int) -> memoryview:
-    """lz4 and zstd do not say how much comes out: unpack into a buffer, a larger one each time it does not fit."""
-    into = getattr(_cramjam(codec), codec_name(codec)).decompress_into
-    room = min(limit, max(4 * len(data), 4096))
-    while True:
-        out = bytearray(room)
-        try:
-            written = into(data, out)
-        except Exception as error:
-            if room >= limit or not _was_too_small(error):
-                raise CodecError(f"{codec_name(codec)}: {error}" if room < limit else _over(codec, limit)) from None
-            room = min(limit, room * 4)
-            continue
-        return memoryview(out)[:written].toreadonly()
-
-
-def _was_too_small(error: Exception) -> bool:
-    text = str(error).lower()
-    return "write" in text or "buffer" in text or "space" in text or "whole" in text
-
-
-def _over(codec: int, limit: int) -> str:
-    return f"{codec_name(codec)}: not unpacked within {limit} bytes"
+_UNPACKERS: Final[dict[int, Callable[[memoryview, int], Buffer]]] = {
+    GZIP: _decompress_gzip,
+    SNAPPY: _decompress_snappy,
+    LZ4: _decompress_lz4,
+    ZSTD: _decompress_zstd,
+}

@@ -1,6 +1,7 @@
-"""The record format without a log: encode records into batches, decode batches into records.
+"""The record format without a log: records to batches and back.
 
-Owns the public functions only; the work is native. Called by users and by tests of everything above.
+Owns the two public functions. Reads no clock and no file: a time that nobody gave is "no timestamp", -1. Called by
+users, by `graduate` and by tests; the log uses the native encoder itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from kstore.limits import INT32_MAX
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["decode_batches", "encode_batches"]
+BATCH_BYTES_MAX = 1_048_588
+"""Kafka's default of max.message.bytes: 1 MiB, and room for the batch's own fields."""
 
 
 def encode_batches(
@@ -26,31 +28,44 @@ def encode_batches(
     timestamp_ms: int | None = None,
     compression: str | None = None,
     level: int | None = None,
+    batch_bytes_max: int | None = None,
     leader_epoch: int = -1,
     producer_id: int = -1,
     producer_epoch: int = -1,
     base_sequence: int = -1,
     transactional: bool = False,
-    batch_bytes_max: int = INT32_MAX,
 ) -> bytes:
-    """Encode records as record batches of magic 2, as a producer sends them.
+    """Encode records into record batches of magic 2, as a producer sends them.
 
-    `records` are value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`; headers are pairs of a
-    name and `bytes` or None. `timestamp_ms` is the time of records that carry none: without it they get -1, Kafka's
-    "no timestamp", since nothing here reads a clock. One batch, or several where one would pass `batch_bytes_max`
-    (measured before compression). Without records the result is empty.
+    Parameters
+    ----------
+    records
+        An iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`.
+    base_offset
+        Offset of the first record; the others count on from it. A log sets its own.
+    timestamp_ms
+        Time of the records that carry none. None: they get -1, Kafka's "no timestamp".
+    compression, level
+        `none`, `gzip`, `snappy`, `lz4` or `zstd`, and the level of `compression.*.level` in Kafka's configuration.
+    batch_bytes_max
+        A batch is closed before its records, not yet compressed, would lift it above this. None: above Kafka's
+        default of max.message.bytes, and a single record that needs more gets a batch of its own.
+    leader_epoch, producer_id, producer_epoch, base_sequence, transactional
+        Header fields of every batch; sequences count on from batch to batch.
 
-    Raises `BatchTooLarge` for a single record above the limit, `UsageError` for a wrong shape, `MissingCodec`.
+    Raises `BatchTooLarge` for a record that needs a batch above `batch_bytes_max`, `UsageError` for other types of records,
+    `MissingCodec` for a codec whose package is not installed. No record gives no bytes.
     """
     encoder = Encoder()
     encoder.encode(
         records,
         base_offset=base_offset,
-        leader_epoch=leader_epoch,
-        timestamp_ms=-1 if timestamp_ms is None else timestamp_ms,
-        codec=0 if compression is None else codecs.codec_id(compression),
+        timestamp_ms=timestamp_ms,
+        codec=codecs.codec_id(compression),
         level=level,
-        batch_bytes_max=batch_bytes_max,
+        batch_bytes_max=BATCH_BYTES_MAX if batch_bytes_max is None else batch_bytes_max,
+        record_bytes_max=INT32_MAX if batch_bytes_max is None else None,
+        leader_epoch=leader_epoch,
         producer_id=producer_id,
         producer_epoch=producer_epoch,
         base_sequence=base_sequence,
@@ -60,8 +75,9 @@ def encode_batches(
 
 
 def decode_batches(buffer: Buffer) -> Batches:
-    """Record batches of any buffer, decoded as they are looked at; the buffer is not copied.
+    """The record batches in `buffer`, decoded lazily: iterate, or ask for `columns()`.
 
-    A batch that is damaged raises `CorruptionError` when it is reached, not before.
+    The buffer is not copied and must not change while the result is in use. Decoding raises `CorruptionError`, with
+    the position in `buffer`, at a batch that is cut short, fails its checksum or holds malformed records.
     """
     return Batches(buffer)

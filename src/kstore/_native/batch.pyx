@@ -1,307 +1,406 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""BATCH: checks record batches, walks their headers, stamps what a broker may change.
+"""BATCH: record batches as Python sees them: checked, walked by header, stamped. Records stay untouched.
 
-Owns the header of a batch as Python sees it (`BatchHeader`) and the summary of a buffer that an append needs
-(`AppendInfo`). It must not know records (`records`) or files. Called by `log`, `segment` and the record codec.
+Owns the edge between `batch.c` and Python: buffers in, `AppendInfo`, `BatchHeader` or one exception out. It must not
+know files or logs. Called by `log` on every append, by `segment` for headers, by tools.
 
-Invariants: a status becomes an exception here and nowhere below; a buffer that `check` accepted holds whole batches
-only, each with a checksum that fits.
+Invariants:
+1. Bytes from a caller are read only inside its buffer, which is locked for the time of the call.
+2. A buffer that `check` accepted consists of whole batches with fitting checksums, and nothing behind them.
+3. `client=True` lets nothing pass that Kafka's broker would refuse by its header (LogValidator).
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
-from kstore._native.status cimport (KS_BAD_COUNT, KS_BAD_CRC, KS_BAD_HEADER, KS_BAD_LENGTH, KS_BAD_MAGIC, KS_OK,
-                                    KS_SHORT)
-from kstore.errors import InvalidBatch
+from kstore._native.status cimport KS_BAD_CRC, KS_BAD_LENGTH, KS_BAD_MAGIC, KS_OK, KS_SHORT, ks_status
 
-HEADER_BYTES = KS_BATCH_HEADER_BYTES
-HAS_PRODUCER = 1
-HAS_TRANSACTIONAL = 2
-HAS_CONTROL = 4
-HAS_LOG_APPEND_TIME = 8
-HAS_HORIZON = 16
-NOT_CONTIGUOUS = 32
+from kstore.errors import InvalidBatch, UsageError
+
+HAS_PRODUCER = KS_HAS_PRODUCER
+HAS_TRANSACTIONAL = KS_HAS_TRANSACTIONAL
+HAS_CONTROL = KS_HAS_CONTROL
+HAS_LOG_APPEND_TIME = KS_HAS_LOG_APPEND_TIME
+HAS_HORIZON = KS_HAS_HORIZON
+NOT_CONTIGUOUS = KS_NOT_CONTIGUOUS
 
 cdef enum:
-    C_HAS_PRODUCER = 1
-    C_HAS_TRANSACTIONAL = 2
-    C_HAS_CONTROL = 4
-    C_HAS_LOG_APPEND_TIME = 8
-    C_HAS_HORIZON = 16
-    C_NOT_CONTIGUOUS = 32
+    NOGIL_BYTES_MIN = 32 * 1024      # letting go of the GIL costs 45 ns: 5 % of the checksum of this many bytes
+    AUTO_WALK_BYTES_MAX = 16 * 1024  # walking the records of a larger batch would cost more than a tenth of its write
+
+# Codes of org.apache.kafka.common.protocol.Errors.
+cdef enum:
     CORRUPT_MESSAGE = 2
+    INVALID_TIMESTAMP = 32
+    UNSUPPORTED_COMPRESSION_TYPE = 76
     INVALID_RECORD = 87
 
-cdef dict REASONS = {
-    KS_SHORT: "it ends before the bytes that it announces",
-    KS_BAD_LENGTH: "its length field is one that no batch can have",
-    KS_BAD_MAGIC: "it is not a batch of magic 2",
-    KS_BAD_CRC: "its checksum does not fit its bytes",
-    KS_BAD_HEADER: "its header contradicts itself",
-    KS_BAD_COUNT: "it announces more records than offsets",
-}
+cdef long long INT64_MAX = 0x7fffffffffffffff
+cdef tuple HEADER_COLUMNS = ("position", "base_offset", "last_offset", "max_timestamp_ms", "leader_epoch")
 
 
-cdef class AppendInfo:
-    """What an append has to know of a buffer of batches. Frozen once made."""
-
-    cdef void count(self, const ks_batch_header* h) noexcept nogil:
-        if self.batches == 0:
-            self.first_offset = h.base_offset
-            self.max_timestamp_ms = h.max_timestamp
-        elif h.base_offset != self.next_offset:
-            self.flags |= C_NOT_CONTIGUOUS
-        self.batches += 1
-        self.records += h.records_count
-        self.size_bytes += h.size_bytes
-        self.offsets += <long long>h.last_offset_delta + 1
-        self.next_offset = h.last_offset + 1
-        self.last_leader_epoch = h.leader_epoch
-        if h.max_timestamp > self.max_timestamp_ms:
-            self.max_timestamp_ms = h.max_timestamp
-        if h.size_bytes > self.largest_batch_bytes:
-            self.largest_batch_bytes = h.size_bytes
-        self.codecs |= 1 << (h.attributes & KS_CODEC_MASK)
-        if h.producer_id >= 0:
-            self.flags |= C_HAS_PRODUCER
-        if h.attributes & (KS_LOG_APPEND_TIME | KS_TRANSACTIONAL | KS_CONTROL | KS_DELETE_HORIZON):
-            if h.attributes & KS_TRANSACTIONAL:
-                self.flags |= C_HAS_TRANSACTIONAL
-            if h.attributes & KS_CONTROL:
-                self.flags |= C_HAS_CONTROL
-            if h.attributes & KS_LOG_APPEND_TIME:
-                self.flags |= C_HAS_LOG_APPEND_TIME
-            if h.attributes & KS_DELETE_HORIZON:
-                self.flags |= C_HAS_HORIZON
-
-
+@cython.final
+@cython.freelist(16)
 cdef class BatchHeader:
-    """The header of one batch. Frozen."""
+    """The header of one record batch (docs/FORMAT.md, "Record batch"). Immutable; made by `headers`."""
 
     @property
     def base_offset(self):
-        return self.h.base_offset
+        """Offset of the first record that the batch had when it was written."""
+        return self.fields.base_offset
 
     @property
     def last_offset(self):
-        return self.h.last_offset
+        """Highest offset of the batch; compaction may have taken that record, but not the offset."""
+        return self.fields.last_offset
 
     @property
     def next_offset(self):
-        return self.h.last_offset + 1
+        """The offset behind the batch."""
+        return self.fields.last_offset + 1
 
     @property
     def last_offset_delta(self):
-        return self.h.last_offset_delta
+        """`last_offset - base_offset`, as stored."""
+        return self.fields.last_offset_delta
 
     @property
     def size_bytes(self):
-        return self.h.size_bytes
+        """Size of the whole batch, its header included."""
+        return self.fields.size_bytes
 
     @property
     def leader_epoch(self):
-        return self.h.leader_epoch
+        """Epoch of the leader that appended it; not covered by the checksum."""
+        return self.fields.leader_epoch
 
     @property
     def crc(self):
-        return self.h.crc
+        """Stored CRC-32C of everything from the attributes on."""
+        return self.fields.crc
 
     @property
     def attributes(self):
-        return self.h.attributes
+        """The attribute bits as stored."""
+        return self.fields.attributes
 
     @property
     def codec(self):
-        return self.h.attributes & KS_CODEC_MASK
+        """Id of the compression codec, 0 for none; above 4 no codec is known."""
+        return self.fields.attributes & KS_CODEC_MASK
+
+    @property
+    def timestamp_type(self):
+        """`CreateTime` or `LogAppendTime`."""
+        return "LogAppendTime" if self.fields.attributes & KS_LOG_APPEND_TIME else "CreateTime"
 
     @property
     def is_log_append_time(self):
-        return bool(self.h.attributes & KS_LOG_APPEND_TIME)
+        """Whether every record has the batch's `max_timestamp_ms`."""
+        return bool(self.fields.attributes & KS_LOG_APPEND_TIME)
 
     @property
     def is_transactional(self):
-        return bool(self.h.attributes & KS_TRANSACTIONAL)
+        """Whether the batch is part of a transaction, its marker included."""
+        return bool(self.fields.attributes & KS_TRANSACTIONAL)
 
     @property
     def is_control(self):
-        return bool(self.h.attributes & KS_CONTROL)
+        """Whether its records are control records, which no consumer sees."""
+        return bool(self.fields.attributes & KS_CONTROL)
 
     @property
     def has_horizon(self):
-        return bool(self.h.attributes & KS_DELETE_HORIZON)
+        """Whether `base_timestamp_ms` is a delete horizon."""
+        return bool(self.fields.attributes & KS_DELETE_HORIZON)
+
+    @property
+    def delete_horizon_ms(self):
+        """When the cleaner may drop the batch's tombstones or marker; None where it set no time."""
+        return self.fields.base_timestamp if self.fields.attributes & KS_DELETE_HORIZON else None
 
     @property
     def base_timestamp_ms(self):
-        return self.h.base_timestamp
+        """What the records' timestamps count from: the first one's time, or the delete horizon."""
+        return self.fields.base_timestamp
 
     @property
     def max_timestamp_ms(self):
-        return self.h.max_timestamp
+        """The largest timestamp of its records when it was written; -1 where none had one."""
+        return self.fields.max_timestamp
 
     @property
     def producer_id(self):
-        return self.h.producer_id
+        """Id of an idempotent or transactional producer, or -1."""
+        return self.fields.producer_id
 
     @property
     def producer_epoch(self):
-        return self.h.producer_epoch
+        """Epoch of that producer, or -1."""
+        return self.fields.producer_epoch
 
     @property
     def base_sequence(self):
-        return self.h.base_sequence
+        """Sequence number of the first record, or -1."""
+        return self.fields.base_sequence
 
     @property
     def last_sequence(self):
-        if self.h.base_sequence < 0 or self.h.attributes & KS_CONTROL:
-            return self.h.base_sequence
-        return (<long long>self.h.base_sequence + self.h.last_offset_delta) & 0x7fffffff
+        """Sequence number of the last record, or -1; sequences wrap from 2^31 - 1 to 0."""
+        return ks_sequence_add(self.fields.base_sequence, self.fields.last_offset_delta)
 
     @property
     def records(self):
-        return self.h.records_count
+        """Number of records in the batch; 0 where compaction kept only the header."""
+        return self.fields.records_count
 
     def __repr__(self):
-        return f"<BatchHeader [{self.h.base_offset}, {self.h.last_offset + 1}) at {self.position}>"
+        return (f"BatchHeader(position={self.position}, size_bytes={self.size_bytes}, base_offset={self.base_offset}, "
+                f"last_offset={self.last_offset}, records={self.records})")
 
 
-cdef BatchHeader batch_header(const ks_batch_header* h, long long position):
-    cdef BatchHeader made = BatchHeader.__new__(BatchHeader)
-    made.h = h[0]
-    made.position = position
-    return made
+cdef BatchHeader batch_header(const ks_batch_header* fields, long long position):
+    cdef BatchHeader header = BatchHeader.__new__(BatchHeader)
+    header.fields = fields[0]
+    header.position = position
+    return header
 
 
-cdef object refused(int status, long long position):
-    code = CORRUPT_MESSAGE if status in (KS_BAD_CRC, KS_SHORT, KS_BAD_LENGTH) else INVALID_RECORD
-    return InvalidBatch(REASONS.get(status, "it is not a record batch"), position, code)
+@cython.final
+@cython.freelist(16)
+cdef class AppendInfo:
+    """What an append has to know of the batches in a buffer. Immutable; made by `check` and by `Encoder.encode`."""
+
+    def __repr__(self):
+        return (f"AppendInfo(batches={self.batches}, records={self.records}, size_bytes={self.size_bytes}, "
+                f"first_offset={self.first_offset}, next_offset={self.next_offset}, "
+                f"max_timestamp_ms={self.max_timestamp_ms}, flags={self.flags})")
 
 
-cdef str client_objection(const ks_batch_header* h):
-    """What a client must not send (LogValidator); None where it may."""
-    if h.attributes & KS_CONTROL:
-        return "clients may not write control batches"
-    if h.attributes & KS_DELETE_HORIZON:
-        return "clients may not set a delete horizon"
-    if h.attributes & ~KS_ATTRIBUTES_KNOWN:
-        return "reserved attribute bits are set"
-    if h.records_count != <long long>h.last_offset_delta + 1:
-        return f"{h.records_count} records, but offsets for {<long long>h.last_offset_delta + 1}"
-    if h.producer_id >= 0 and (h.base_sequence < 0 or h.producer_epoch < 0):
-        return "a producer id without epoch or sequence"
-    if h.attributes & KS_TRANSACTIONAL and h.producer_id < 0:
-        return "transactional, but without a producer id"
-    return None
-
-
-cpdef AppendInfo check(buffer, bint client=True):
-    """Check every byte of a buffer of batches; raises `InvalidBatch`, and changes nothing.
-
-    With `client` also refuses what only brokers write. An empty buffer is refused.
-    """
-    cdef Py_buffer view
+cdef AppendInfo info_object(const ks_append_info* source):
     cdef AppendInfo info = AppendInfo.__new__(AppendInfo)
-    cdef ks_batch_header h
-    cdef ks_status status
-    cdef const unsigned char* p
-    cdef const unsigned char* end
-    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
-    try:
-        p = <const unsigned char*>view.buf
-        end = p + view.len
-        if p == end:
-            raise InvalidBatch("the buffer is empty", 0, CORRUPT_MESSAGE)
-        while p < end:
-            status = ks_batch_check(p, end, &h)
-            if status != KS_OK:
-                raise refused(status, info.size_bytes)
-            if client:
-                objection = client_objection(&h)
-                if objection is not None:
-                    raise InvalidBatch(objection, info.size_bytes, INVALID_RECORD)
-            info.count(&h)
-            p += h.size_bytes
-    finally:
-        PyBuffer_Release(&view)
+    info.batches = source.batches
+    info.records = source.records
+    info.size_bytes = source.size_bytes
+    info.offsets = source.offsets
+    info.first_offset = source.first_offset
+    info.next_offset = source.next_offset
+    info.max_timestamp_ms = source.max_timestamp
+    info.largest_batch_bytes = source.largest_batch_bytes
+    info.codecs = source.codecs
+    info.flags = source.flags
+    info.last_leader_epoch = source.last_leader_epoch
     return info
 
 
-def headers(buffer, long long position=0):
-    """The headers of a buffer of whole batches, from the byte at `position`; no checksum is read.
+def check(buffer, *, bint client=True, records="auto"):
+    """Check every batch of `buffer`: length, magic, CRC-32C, header fields. Returns what an append needs to know.
 
-    Raises `InvalidBatch` where a batch does not end inside the buffer.
+    `client` refuses what only a broker may write (LogValidator): control batches, LogAppendTime, the delete horizon,
+    reserved bits, empty batches, gaps between records, unknown codecs. `records` says whose records are walked too:
+    True all of them, compressed ones unpacked for it; False none; "auto" those of uncompressed batches of up to
+    16 KiB, which costs less than a tenth of writing them. A batch with a fitting checksum and records that contradict
+    its header is found when it is read, at the latest; a broker asks for True.
+
+    Raises `InvalidBatch` with the position of the first bad batch, or for an empty buffer; nothing was changed.
     """
     cdef Py_buffer view
-    cdef ks_batch_header h
-    cdef ks_status status
-    cdef const unsigned char* end
-    cdef list found = []
+    cdef ks_append_info info
+    cdef const unsigned char* bad = NULL
+    cdef const unsigned char* data
+    cdef int status
+    cdef long long walk_bytes_max = AUTO_WALK_BYTES_MAX
+    if records is not "auto" and records != "auto":
+        walk_bytes_max = INT64_MAX if records else 0
     PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
     try:
-        end = <const unsigned char*>view.buf + view.len
-        while position < view.len:
-            status = ks_batch_parse(<const unsigned char*>view.buf + position, end, &h)
-            if status != KS_OK:
-                raise refused(status, position)
-            found.append(batch_header(&h, position))
-            position += h.size_bytes
+        data = <const unsigned char*>view.buf
+        if view.len == 0:
+            raise InvalidBatch("the buffer holds no batch", 0, INVALID_RECORD)
+        if view.len >= NOGIL_BYTES_MIN:
+            with nogil:
+                status = ks_batches_check(data, data + view.len, client, walk_bytes_max, &info, &bad)
+        else:
+            status = ks_batches_check(data, data + view.len, client, walk_bytes_max, &info, &bad)
+        if status != KS_OK:
+            raise invalid(status, bad, bad - data)
+        if walk_bytes_max == INT64_MAX and info.codecs & ~1:
+            check_compressed(buffer, data, data + view.len, client)
     finally:
         PyBuffer_Release(&view)
-    return found
+    return info_object(&info)
+
+
+cdef check_compressed(buffer, const unsigned char* data, const unsigned char* end, bint client):
+    """Unpack the compressed batches of a buffer whose batches are all good, and walk their records."""
+    from kstore import compression, limits
+    cdef const unsigned char* p = data
+    cdef ks_batch_header header
+    cdef Py_buffer view
+    cdef ks_status status
+    whole = memoryview(buffer).cast("B")
+    while p < end and ks_batch_parse(p, end, &header) == KS_OK:
+        codec = header.attributes & KS_CODEC_MASK
+        if codec != 0:
+            try:
+                unpacked = compression.decompress(
+                    codec, whole[p - data + KS_BATCH_HEADER_BYTES : p - data + header.size_bytes],
+                    limits.DECOMPRESSED_BYTES_MAX)
+            except ValueError as error:
+                raise InvalidBatch(str(error), p - data, INVALID_RECORD) from None
+            PyObject_GetBuffer(unpacked, &view, PyBUF_SIMPLE)
+            try:
+                with nogil:
+                    status = ks_records_check(<const unsigned char*>view.buf,
+                                              <const unsigned char*>view.buf + view.len, &header, client)
+            finally:
+                PyBuffer_Release(&view)
+            if status != KS_OK:
+                raise invalid(status, p, p - data)
+        p += header.size_bytes
+
+
+cdef invalid(int status, const unsigned char* batch, long long position):
+    """The exception for a batch that failed with `status`."""
+    cdef ks_batch_header header
+    if status == KS_BAD_CLIENT:
+        ks_batch_header_parse(batch, batch + KS_BATCH_HEADER_BYTES, &header)
+        reason, code = refusal(&header)
+        return InvalidBatch(reason, position, code)
+    reason = (<bytes>ks_batch_reason(<ks_status>status)).decode()
+    framing = status in (KS_SHORT, KS_BAD_LENGTH, KS_BAD_MAGIC, KS_BAD_CRC)
+    return InvalidBatch(reason, position, CORRUPT_MESSAGE if framing else INVALID_RECORD)
+
+
+cdef tuple refusal(const ks_batch_header* h):
+    """Why ks_batch_is_clients says no: a sentence and a wire code."""
+    cdef int codec = h.attributes & KS_CODEC_MASK
+    if h.attributes & KS_CONTROL:
+        return "clients may not write control batches", INVALID_RECORD
+    if h.attributes & KS_LOG_APPEND_TIME:
+        return "the timestamp type LogAppendTime is for the log to set, not for a client", INVALID_TIMESTAMP
+    if h.attributes & KS_DELETE_HORIZON:
+        return "the delete horizon is for the cleaner to set, not for a client", INVALID_RECORD
+    if h.attributes & KS_RESERVED_BITS:
+        return f"attributes 0x{h.attributes:04x} use bits that have no meaning", INVALID_RECORD
+    if codec > KS_CODEC_MAX:
+        return f"codec {codec} is unknown", UNSUPPORTED_COMPRESSION_TYPE
+    if h.records_count < 1:
+        return "it has no records", INVALID_RECORD
+    if h.records_count != <int64_t>h.last_offset_delta + 1:
+        return f"{h.records_count} records, but {<int64_t>h.last_offset_delta + 1} offsets", INVALID_RECORD
+    if h.producer_id < 0:
+        return f"producer id {h.producer_id} cannot carry a transaction", INVALID_RECORD
+    return (f"producer {h.producer_id} with epoch {h.producer_epoch} and sequence {h.base_sequence}: "
+            f"neither may be negative"), INVALID_RECORD
+
+
+@cython.final
+cdef class _Headers:
+    """Walks a buffer from batch to batch."""
+    cdef Py_buffer view
+    cdef bint held
+    cdef long long position
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef const unsigned char* data = <const unsigned char*>self.view.buf
+        cdef ks_batch_header header
+        cdef ks_status status
+        cdef long long position = self.position
+        if position >= self.view.len:
+            raise StopIteration
+        status = ks_batch_parse(data + position, data + self.view.len, &header)
+        if status != KS_OK:
+            self.position = self.view.len
+            raise invalid(status, data + position, position)
+        self.position = position + header.size_bytes
+        return batch_header(&header, position)
+
+
+def headers(buffer, long long position=0):
+    """Iterate over the `BatchHeader` of each batch from byte `position` on. No record and no checksum is read.
+
+    The buffer stays locked until the iterator is gone. Raises `InvalidBatch` at a header that no batch can have, and
+    where the buffer ends inside a batch; `UsageError` for a position outside the buffer.
+    """
+    cdef _Headers walk = _Headers.__new__(_Headers)
+    PyObject_GetBuffer(buffer, &walk.view, PyBUF_SIMPLE)
+    walk.held = True
+    if not 0 <= position <= walk.view.len:
+        raise UsageError(f"position {position} is outside a buffer of {walk.view.len} bytes")
+    walk.position = position
+    return walk
+
+
+def header_columns(buffer, long long position=0):
+    """Header fields of the batches from byte `position` on, as int64 numpy arrays, an element a batch.
+
+    Returns a dict of `position`, `base_offset`, `last_offset`, `max_timestamp_ms` and `leader_epoch`. The walk ends
+    in front of the first batch that is not whole or not a batch; no checksum is read.
+    """
+    import numpy
+    cdef Py_buffer view, table_view
+    cdef ks_batch_header header
+    cdef const unsigned char* data
+    cdef const unsigned char* end
+    cdef int64_t* row
+    cdef Py_ssize_t count = 0, at = position, i
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        data = <const unsigned char*>view.buf
+        end = data + view.len
+        if not 0 <= at <= view.len:
+            raise UsageError(f"position {position} is outside a buffer of {view.len} bytes")
+        while ks_batch_parse(data + at, end, &header) == KS_OK:
+            at += header.size_bytes
+            count += 1
+        table = numpy.empty((len(HEADER_COLUMNS), count), numpy.int64)
+        PyObject_GetBuffer(table, &table_view, PyBUF_WRITABLE)
+        try:
+            row = <int64_t*>table_view.buf
+            at = position
+            for i in range(count):
+                ks_batch_parse(data + at, end, &header)
+                row[i] = at
+                row[count + i] = header.base_offset
+                row[2 * count + i] = header.last_offset
+                row[3 * count + i] = header.max_timestamp
+                row[4 * count + i] = header.leader_epoch
+                at += header.size_bytes
+        finally:
+            PyBuffer_Release(&table_view)
+    finally:
+        PyBuffer_Release(&view)
+    return dict(zip(HEADER_COLUMNS, table))
 
 
 def set_log_append_time(buffer, long long timestamp_ms):
-    """Make every batch of a writable buffer one of LogAppendTime, with new checksums. Raises `InvalidBatch`."""
+    """Turn every batch of a writable buffer into LogAppendTime at `timestamp_ms`: bit, max timestamp, checksum.
+
+    The records keep the producer's deltas; readers give every record the batch's max timestamp. Raises
+    `InvalidBatch` where a header is bad; batches in front of it are changed already.
+    """
     cdef Py_buffer view
-    cdef ks_batch_header h
-    cdef ks_status status
+    cdef ks_batch_header header
     cdef unsigned char* p
     cdef unsigned char* end
+    cdef ks_status status
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
     try:
         p = <unsigned char*>view.buf
         end = p + view.len
         while p < end:
-            status = ks_batch_parse(p, end, &h)
+            status = ks_batch_parse(p, end, &header)
             if status != KS_OK:
-                raise refused(status, p - <unsigned char*>view.buf)
-            ks_batch_set_log_append_time(p, &h, timestamp_ms)
-            p += h.size_bytes
+                raise invalid(status, p, p - <unsigned char*>view.buf)
+            ks_batch_set_log_append_time(p, header.size_bytes, timestamp_ms)
+            p += header.size_bytes
     finally:
         PyBuffer_Release(&view)
-
-
-def header_columns(buffer, long long position=0):
-    """Header fields of a buffer of whole batches as int64 numpy arrays, one element a batch.
-
-    Returns a dict of `position`, `base_offset`, `last_offset`, `max_timestamp_ms`, `leader_epoch`; the walk ends
-    before the first batch that is not whole or not a batch.
-    """
-    import numpy
-
-    cdef Py_buffer view
-    cdef ks_batch_header h
-    cdef const unsigned char* start
-    cdef const unsigned char* end
-    cdef Py_ssize_t count = 0, room = 0
-    cdef long long[:, ::1] rows = None
-    names = ("position", "base_offset", "last_offset", "max_timestamp_ms", "leader_epoch")
-    array = numpy.empty((0, 5), numpy.int64)
-    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
-    try:
-        start = <const unsigned char*>view.buf
-        end = start + view.len
-        while position < view.len and ks_batch_parse(start + position, end, &h) == KS_OK:
-            if count == room:
-                room = max(1024, 2 * room)
-                array = numpy.resize(array, (room, 5))
-                rows = array
-            rows[count, 0] = position
-            rows[count, 1] = h.base_offset
-            rows[count, 2] = h.last_offset
-            rows[count, 3] = h.max_timestamp
-            rows[count, 4] = h.leader_epoch
-            count += 1
-            position += h.size_bytes
-    finally:
-        PyBuffer_Release(&view)
-    return {name: array[:count, i].copy() for i, name in enumerate(names)}

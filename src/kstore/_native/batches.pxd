@@ -1,20 +1,21 @@
-"""BATCHES: what a read returns; see batches.pyx."""
+"""Batches: what a read returns; see batches.pyx for the rules."""
+
+from libc.stdint cimport int64_t
 
 from kstore._native.batch cimport ks_batch_header
 
 
-cdef class Batches:
-    cdef readonly object buffer             # read-only memoryview over whole batches
-    cdef readonly str file                  # where the bytes come from, for messages
-    cdef readonly long long position        # of the first byte in that file
-    cdef long long empty_next_offset
-    cdef object aborted                     # (producer id, first offset, last offset) of what read_committed must hide
+cdef class Batches:                      # final; immutable
+    cdef readonly object buffer          # read-only memoryview over whole batches
+    cdef readonly str file               # what errors call the source; "" for bytes of a caller
+    cdef readonly long long position     # of the first batch in it
+    cdef readonly tuple aborted          # (producer id, first offset, last offset) of transactions to hide
+    cdef long long end_offset            # -1: not known yet
+    cdef long long count                 # of visible records; -1: not known yet
 
-    cdef int check(self, const unsigned char* p, const unsigned char* end, long long at, ks_batch_header* h) except -1
-    cdef object damaged(self, long long at, const ks_batch_header* h, str reason)
-    cdef bint is_hidden(self, const ks_batch_header* h, bint control)
-    cdef object unpack(self, long long at, const ks_batch_header* h)
-    cdef object arena(self, list wanted, const unsigned char* start)
+    cdef bint hides(self, const ks_batch_header* header, bint control) except -1
 
 
-cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, object aborted)
+cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, tuple aborted)
+"""As the constructor, for native callers; `buffer` is a read-only memoryview of whole batches already, and
+`next_offset` the offset behind them (-1: read it off the last header when it is asked for)."""

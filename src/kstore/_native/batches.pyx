@@ -1,290 +1,466 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""BATCHES: whole record batches over one buffer, decoded when somebody looks.
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Batches: what a read returns. Bytes first; records and columns only when they are asked for.
 
-Owns the way from stored bytes to records and to numpy columns, and what a reader of committed data must not see. It
-must not know files or segments: it is given a buffer and the words to name its origin. Made by `view` and by
-`kstore.decode_batches`.
+Owns decoding: which batches a reader sees, their checksums at the moment of decoding, unpacking, records and
+columns. It must not know segments or logs. Called by users through `Partition.read` and `decode_batches`.
 
-Invariants: making one reads no byte; every batch passes its checksum before one of its records is handed out; the
-buffer is never copied, only what was compressed is unpacked, within limits.
+Invariants:
+1. Making one costs no look at the bytes; nothing here ever changes them.
+2. No record leaves here from a batch whose checksum does not fit; the damage is a `CorruptionError` that says where.
+3. Memory: columns take 48 bytes a record of at least 7 (under 7 times the unpacked bytes); iteration holds one record
+   and one unpacked batch at a time; a batch unpacks to at most `limits.DECOMPRESSED_BYTES_MAX`, and so do all batches
+   of one `columns()` together.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from kstore import compression
-from kstore._native.batch cimport (KS_BATCH_HEADER_BYTES, KS_CODEC_MASK, KS_CONTROL, KS_LOG_APPEND_TIME,
-                                   KS_TRANSACTIONAL, ks_batch_check, ks_batch_header, ks_batch_parse)
-from kstore._native.records cimport Record, ks_columns, ks_record, ks_record_read, ks_records_columns, make_record
-from kstore._native.status cimport KS_BAD_COUNT, KS_BAD_CRC, KS_OK, KS_SHORT, ks_status
-from kstore.errors import CorruptionError, InvalidBatch
+from kstore._native.batch cimport (
+    KS_BATCH_HEADER_BYTES, KS_CODEC_MASK, KS_CONTROL, KS_RECORD_BYTES_MIN, KS_TRANSACTIONAL, BatchHeader, batch_header,
+    ks_batch_check, ks_batch_parse, ks_batch_reason, ks_columns, ks_delta_fits, ks_record, ks_record_read,
+    ks_record_timestamp, ks_records_columns,
+)
+from kstore._native.records cimport Record, parse_headers
+from kstore._native.status cimport KS_BAD_COUNT, KS_BAD_RECORD, KS_OK, ks_status
 
-cdef dict REASONS = {
-    KS_SHORT: "the bytes end inside a batch",
-    KS_BAD_CRC: "the checksum does not fit the bytes",
-    KS_BAD_COUNT: "more or fewer records than the header announces",
-}
+from kstore.errors import CorruptionError, UsageError
+from kstore.limits import DECOMPRESSED_BYTES_MAX
 
-
-cdef class Columns:
-    """Records as numpy arrays, an element a record, over one `buffer`.
-
-    `offsets` and `timestamps` (ms) are int64; `key_starts`, `key_ends`, `value_starts`, `value_ends` are int64 positions
-    in `buffer`, -1 for null. `buffer` is the batches' own where none is compressed, else one in which they are unpacked.
-    """
-    cdef readonly object buffer
-    cdef readonly object offsets, timestamps, key_starts, key_ends, value_starts, value_ends
-
-    def __len__(self):
-        return len(self.offsets)
-
-    def value(self, index):
-        """The value of one record as bytes, or None."""
-        start = self.value_starts[index]
-        return None if start < 0 else bytes(self.buffer[start : self.value_ends[index]])
-
-    def key(self, index):
-        """The key of one record as bytes, or None."""
-        start = self.key_starts[index]
-        return None if start < 0 else bytes(self.buffer[start : self.key_ends[index]])
+cdef enum:
+    NOGIL_BYTES_MIN = 32 * 1024      # below this, letting go of the GIL costs more than another thread gains
+    COLUMNS = 6
 
 
-cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, object aborted):
-    cdef Batches made = Batches.__new__(Batches)
-    made.buffer = buffer
-    made.empty_next_offset = next_offset
-    made.file = file
-    made.position = position
-    made.aborted = aborted
-    return made
-
-
+@cython.final
+@cython.freelist(16)
 cdef class Batches:
-    """Whole record batches: an iterable of `Record`, a raw buffer, or numpy columns.
+    """Whole record batches, an iterable of `Record`.
 
-    Iteration yields the data records of every batch in the buffer, in order; control records and, after a
-    `read_committed` read, those of aborted transactions are left out. Decoding a damaged batch raises
-    `CorruptionError`, whose `next_offset` is where to read on.
+    `buffer` is the raw batches, a read-only memoryview without a copy: it stays valid as long as it is held, whatever
+    becomes of the log. Iterating decodes lazily and yields the data records of the whole batches, those below the
+    offset that was asked for included; control records, and with `read_committed` aborted ones, are left out.
+    Decoding raises `CorruptionError` at a batch that fails its checksum or holds malformed records, and
+    `MissingCodec` where a package is not installed.
     """
 
-    def __init__(self, buffer, long long next_offset=0, *, str file="", long long position=0, aborted=()):
-        self.buffer = memoryview(buffer).cast("B").toreadonly()
-        self.empty_next_offset = next_offset
+    def __init__(self, buffer, long long next_offset_if_empty=0, *, str file="", long long position=0, aborted=()):
+        cdef object view = buffer if type(buffer) is memoryview else memoryview(buffer)
+        if not view.readonly:
+            view = view.toreadonly()
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+        self.buffer = view
         self.file = file
         self.position = position
-        self.aborted = aborted
+        self.aborted = tuple(aborted)
+        self.end_offset = -1 if len(view) else next_offset_if_empty
+        self.count = -1
+
+    def __iter__(self):
+        return make_iterator(self, False, 0)
+
+    def records(self, *, bint control=False, from_offset=None):
+        """Iterate over the records, control records too with `control`, from `from_offset` on."""
+        return make_iterator(self, control, 0 if from_offset is None else from_offset)
 
     @property
     def next_offset(self):
-        """Where to read on: behind the last batch."""
-        cdef Py_buffer view
-        cdef ks_batch_header h
-        cdef const unsigned char* p
-        cdef const unsigned char* end
-        cdef long long next_offset = self.empty_next_offset
-        PyObject_GetBuffer(self.buffer, &view, PyBUF_SIMPLE)
-        p = <const unsigned char*>view.buf
-        end = p + view.len
-        while p < end and ks_batch_parse(p, end, &h) == KS_OK:
-            next_offset = h.last_offset + 1
-            p += h.size_bytes
-        PyBuffer_Release(&view)
-        return next_offset
+        """The offset to read on from: the one behind the last batch."""
+        if self.end_offset < 0:
+            self._walk()
+        return self.end_offset
+
+    def __len__(self):
+        """How many records iteration yields, by the headers alone."""
+        if self.count < 0:
+            self._walk()
+        return self.count
+
+    def __bool__(self):
+        """Whether there is a batch: one of control records alone has no length, but a `next_offset` to read on from."""
+        return len(self.buffer) > 0
 
     @property
     def size_bytes(self):
         """Bytes in `buffer`."""
-        return self.buffer.nbytes
+        return len(self.buffer)
 
-    def __len__(self):
+    def _walk(self):
         cdef Py_buffer view
-        cdef ks_batch_header h
-        cdef const unsigned char* p
-        cdef const unsigned char* end
-        cdef long long records = 0
-        if self.aborted:
-            return sum(1 for _ in self)
-        PyObject_GetBuffer(self.buffer, &view, PyBUF_SIMPLE)
-        p = <const unsigned char*>view.buf
-        end = p + view.len
-        while p < end and ks_batch_parse(p, end, &h) == KS_OK:
-            if not h.attributes & KS_CONTROL:
-                records += h.records_count
-            p += h.size_bytes
-        PyBuffer_Release(&view)
-        return records
-
-    def __bool__(self):
-        return self.buffer.nbytes > 0
-
-    def __iter__(self):
-        return self.records()
-
-    def __repr__(self):
-        return f"<Batches of {len(self)} records, {self.buffer.nbytes} bytes>"
-
-    def records(self, *, bint control=False, from_offset=None):
-        """Iterate over records; with `control` the control records too; from `from_offset` on where one is given."""
-        cdef ks_batch_header h
-        cdef long long at = 0
-        cdef long long size = self.buffer.nbytes
-        cdef long long lowest = -1 if from_offset is None else from_offset
-        while at < size:
-            batch = self._decode(at, control, lowest)
-            at = batch[0]
-            yield from batch[1]
-
-    def _decode(self, long long at, bint control, long long lowest):
-        """The records of the batch at byte `at`, as a list, and where the next batch starts."""
-        cdef Py_buffer view
-        cdef Py_buffer unpacked
-        cdef ks_batch_header h
-        cdef ks_record r
-        cdef const unsigned char* p
-        cdef const unsigned char* end
-        cdef list found = []
-        cdef long long i
-        cdef bint is_unpacked = False
+        cdef ks_batch_header header
         cdef ks_status status
+        cdef Py_ssize_t at = 0
+        cdef long long count = 0
         PyObject_GetBuffer(self.buffer, &view, PyBUF_SIMPLE)
         try:
-            p = <const unsigned char*>view.buf + at
-            self.check(p, <const unsigned char*>view.buf + view.len, at, &h)
-            end = p + h.size_bytes
-            if (h.attributes & KS_CONTROL and not control) or h.last_offset < lowest or self.is_hidden(&h, control):
-                return at + h.size_bytes, found
-            p += KS_BATCH_HEADER_BYTES
-            if h.attributes & KS_CODEC_MASK:
-                PyObject_GetBuffer(self.unpack(at, &h), &unpacked, PyBUF_SIMPLE)
-                is_unpacked = True
-                p = <const unsigned char*>unpacked.buf
-                end = p + unpacked.len
-            for i in range(h.records_count):
-                status = ks_record_read(&p, end, &r)
+            while at < view.len:
+                status = ks_batch_parse(<const unsigned char*>view.buf + at,
+                                        <const unsigned char*>view.buf + view.len, &header)
                 if status != KS_OK:
-                    raise self.damaged(at, &h, "a record does not fit its batch")
-                if h.base_offset + r.offset_delta < lowest:
-                    continue
-                try:
-                    found.append(make_record(&r, &h))
-                except InvalidBatch as error:
-                    raise self.damaged(at, &h, error.reason) from None
-            if p != end:
-                raise self.damaged(at, &h, REASONS[KS_BAD_COUNT])
+                    raise corrupt(self, at, (<bytes>ks_batch_reason(status)).decode(), -1, -1)
+                if not self.hides(&header, False):
+                    count += header.records_count
+                at += header.size_bytes
+            self.count = count
+            if view.len:
+                self.end_offset = header.last_offset + 1
         finally:
-            if is_unpacked:
-                PyBuffer_Release(&unpacked)
             PyBuffer_Release(&view)
-        return at + h.size_bytes, found
 
-    cdef int check(self, const unsigned char* p, const unsigned char* end, long long at, ks_batch_header* h) except -1:
-        cdef ks_status status = ks_batch_check(p, end, h)
-        if status == KS_OK:
-            return 0
-        if ks_batch_parse(p, end, h) == KS_OK:
-            raise self.damaged(at, h, REASONS.get(status, "not a record batch"))
-        raise CorruptionError(self.file or "the buffer", self.position + at, REASONS.get(status, "not a record batch"))
-
-    cdef object damaged(self, long long at, const ks_batch_header* h, str reason):
-        return CorruptionError(self.file or "the buffer", self.position + at, reason, offset=h.base_offset,
-                               next_offset=h.last_offset + 1)
-
-    cdef bint is_hidden(self, const ks_batch_header* h, bint control):
-        if not self.aborted or not h.attributes & KS_TRANSACTIONAL or h.attributes & KS_CONTROL:
-            return False
-        for producer_id, first, last in self.aborted:
-            if producer_id == h.producer_id and first <= h.base_offset <= last:
-                return True
+    cdef bint hides(self, const ks_batch_header* header, bint control) except -1:
+        """Whether a reader does not see this batch."""
+        if header.attributes & KS_CONTROL:
+            return not control
+        if self.aborted and header.attributes & KS_TRANSACTIONAL:
+            for producer_id, first_offset, last_offset in self.aborted:
+                if (header.producer_id == producer_id and header.base_offset >= first_offset
+                        and header.last_offset <= last_offset):
+                    return True
         return False
 
-    cdef object unpack(self, long long at, const ks_batch_header* h):
-        section = self.buffer[at + KS_BATCH_HEADER_BYTES : at + h.size_bytes]
-        try:
-            return compression.decompress(h.attributes & KS_CODEC_MASK, section)
-        except compression.CodecError as error:
-            raise self.damaged(at, h, str(error)) from None
-
     def columns(self):
-        """Everything at once as numpy arrays: see `Columns`. Hidden and control records are left out."""
-        import numpy
+        """All records at once as numpy columns over one buffer; see `Columns`.
 
-        cdef Py_buffer view
-        cdef Py_buffer arena
-        cdef ks_batch_header h
-        cdef ks_columns out
-        cdef const unsigned char* p
-        cdef const unsigned char* end
-        cdef const unsigned char* start
-        cdef long long total = 0, at = 0, count = 0
-        cdef int64_t append_time
+        Raises as iteration does, before anything is returned, and `UsageError` where the batches together unpack to
+        more than `limits.DECOMPRESSED_BYTES_MAX`: read fewer at a time, or iterate.
+        """
+        return decode_columns(self)
+
+    def __repr__(self):
+        return f"Batches({len(self.buffer)} bytes{f' of {self.file} at {self.position}' if self.file else ''})"
+
+
+cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, tuple aborted):
+    cdef Batches batches = Batches.__new__(Batches)
+    batches.buffer = buffer
+    batches.file = file
+    batches.position = position
+    batches.aborted = aborted
+    batches.end_offset = next_offset
+    batches.count = -1
+    return batches
+
+
+cdef corrupt(Batches batches, Py_ssize_t at, str reason, long long offset, long long next_offset):
+    """What is wrong at byte `at` of the buffer, as an exception."""
+    return CorruptionError(batches.file or "record batches", batches.position + at, reason,
+                           offset=offset, next_offset=next_offset)
+
+
+cdef corrupt_batch(Batches batches, Py_ssize_t at, ks_status status, const ks_batch_header* header):
+    """As `corrupt`, for a batch whose header can be believed as far as its extent goes."""
+    return corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), header.base_offset, header.last_offset + 1)
+
+
+cdef object unpack(Batches batches, Py_ssize_t at, const ks_batch_header* header):
+    """The records section of the compressed batch at byte `at`, unpacked; room for as many records as it claims."""
+    from kstore import compression
+    section = batches.buffer[at + KS_BATCH_HEADER_BYTES : at + header.size_bytes]
+    try:
+        unpacked = compression.decompress(header.attributes & KS_CODEC_MASK, section, DECOMPRESSED_BYTES_MAX)
+    except ValueError as error:
+        raise corrupt(batches, at, str(error), header.base_offset, header.last_offset + 1) from None
+    if header.records_count > len(unpacked) // KS_RECORD_BYTES_MIN:
+        raise corrupt_batch(batches, at, KS_BAD_COUNT, header)
+    return unpacked
+
+
+# -- records -----------------------------------------------------------------------------------------------------
+
+
+@cython.final
+cdef class _Records:
+    """Iterates over the records of a `Batches`."""
+    cdef Batches batches
+    cdef bint control
+    cdef long long from_offset
+    cdef Py_buffer view                   # of all the batches
+    cdef bint held
+    cdef Py_ssize_t at                    # where the next batch starts
+    cdef Py_ssize_t batch_at
+    cdef BatchHeader header               # of the current batch
+    cdef Py_buffer arena                  # its records, unpacked
+    cdef bint arena_held
+    cdef const unsigned char* p           # the next record
+    cdef const unsigned char* end
+    cdef int left                         # records of the batch that were not read yet
+    cdef int64_t last_delta
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+        if self.arena_held:
+            PyBuffer_Release(&self.arena)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef ks_record read
         cdef ks_status status
-        cdef list wanted = [], parts = []
-        cdef bint any_packed = False
-        cdef Columns columns = Columns.__new__(Columns)
-        PyObject_GetBuffer(self.buffer, &view, PyBUF_SIMPLE)
-        try:
-            start = <const unsigned char*>view.buf
-            end = start + view.len
-            while at < view.len:
-                self.check(start + at, end, at, &h)
-                if not h.attributes & KS_CONTROL and not self.is_hidden(&h, False):
-                    wanted.append(at)
-                    total += h.records_count
-                    any_packed = any_packed or h.attributes & KS_CODEC_MASK != 0
-                at += h.size_bytes
-            columns.buffer = self.arena(wanted, start) if any_packed else self.buffer
-        finally:
-            PyBuffer_Release(&view)
-        rows = numpy.empty((6, total), numpy.int64)
-        cdef int64_t[:, ::1] table = rows
-        if total:
-            out.offsets, out.timestamps = &table[0, 0], &table[1, 0]
-            out.key_starts, out.key_ends = &table[2, 0], &table[3, 0]
-            out.value_starts, out.value_ends = &table[4, 0], &table[5, 0]
-        if any_packed:
-            columns.buffer, places = columns.buffer
-        else:
-            places = None
-        PyObject_GetBuffer(columns.buffer, &arena, PyBUF_SIMPLE)
-        PyObject_GetBuffer(self.buffer, &view, PyBUF_SIMPLE)
-        try:
-            start = <const unsigned char*>view.buf
-            for i, at in enumerate(wanted):
-                ks_batch_parse(start + at, start + view.len, &h)
-                if h.records_count == 0:
-                    continue
-                if places is None:
-                    p = start + at + KS_BATCH_HEADER_BYTES
-                    end = start + at + h.size_bytes
-                else:
-                    p = <const unsigned char*>arena.buf + <long long>places[i][0]
-                    end = <const unsigned char*>arena.buf + <long long>places[i][1]
-                append_time = h.max_timestamp
-                status = ks_records_columns(p, end, h.records_count, <const unsigned char*>arena.buf, h.base_offset,
-                                            h.base_timestamp,
-                                            &append_time if h.attributes & KS_LOG_APPEND_TIME else NULL, count, &out)
-                if status != KS_OK:
-                    raise self.damaged(at, &h, REASONS.get(status, "a record does not fit its batch"))
-                count += h.records_count
-        finally:
-            PyBuffer_Release(&view)
-            PyBuffer_Release(&arena)
-        (columns.offsets, columns.timestamps, columns.key_starts, columns.key_ends, columns.value_starts,
-         columns.value_ends) = rows
-        return columns
+        while True:
+            while self.left == 0:
+                if not self.open_batch():
+                    raise StopIteration
+            status = ks_record_read(&self.p, self.end, &read)
+            if status == KS_OK and not ks_delta_fits(read.offset_delta, self.last_delta, &self.header.fields):
+                status = KS_BAD_RECORD
+            self.left -= 1
+            if status == KS_OK and self.left == 0 and self.p != self.end:
+                status = KS_BAD_COUNT
+            if status != KS_OK:
+                self.left = 0
+                self.at = self.view.len
+                raise corrupt_batch(self.batches, self.batch_at,
+                                    KS_BAD_COUNT if self.p == self.end else status, &self.header.fields)
+            self.last_delta = read.offset_delta
+            if self.header.fields.base_offset + read.offset_delta >= self.from_offset:
+                return make_record(&read, self.header)
 
-    cdef object arena(self, list wanted, const unsigned char* start):
-        """One buffer with the records of every batch, unpacked, and where each batch's lie in it."""
-        cdef ks_batch_header h
-        cdef long long at, used = 0, size = self.buffer.nbytes
-        parts, places = [], []
-        for at in wanted:
-            ks_batch_parse(start + at, start + size, &h)
-            if h.attributes & KS_CODEC_MASK:
-                part = self.unpack(at, &h)
+    cdef bint open_batch(self) except -1:
+        """Go to the next batch that is seen; False at the end."""
+        cdef const unsigned char* data = <const unsigned char*>self.view.buf
+        cdef ks_batch_header header
+        cdef ks_status status
+        cdef Py_ssize_t at = self.at
+        if self.arena_held:
+            PyBuffer_Release(&self.arena)
+            self.arena_held = False
+        while at < self.view.len:
+            self.at = self.view.len                       # an error ends the iteration
+            status = ks_batch_parse(data + at, data + self.view.len, &header)
+            if status != KS_OK:
+                raise corrupt(self.batches, at, (<bytes>ks_batch_reason(status)).decode(), -1, -1)
+            if header.last_offset < self.from_offset or self.batches.hides(&header, self.control):
+                at += header.size_bytes
+                continue
+            check_batch(self.batches, at, data, self.view.len)
+            self.batch_at = at
+            self.at = at + header.size_bytes
+            self.header = batch_header(&header, self.batches.position + at)
+            self.last_delta = -1
+            self.left = header.records_count
+            if header.attributes & KS_CODEC_MASK:
+                self.at = self.view.len
+                PyObject_GetBuffer(unpack(self.batches, at, &header), &self.arena, PyBUF_SIMPLE)
+                self.at = at + header.size_bytes
+                self.arena_held = True
+                self.p = <const unsigned char*>self.arena.buf
+                self.end = self.p + self.arena.len
             else:
-                part = self.buffer[at + KS_BATCH_HEADER_BYTES : at + h.size_bytes]
-            places.append((used, used + len(part)))
-            used += len(part)
-            parts.append(part)
-        return memoryview(b"".join(parts)), places
+                self.p = data + at + KS_BATCH_HEADER_BYTES
+                self.end = data + at + header.size_bytes
+            if self.left == 0 and self.p != self.end:
+                self.at = self.view.len
+                raise corrupt_batch(self.batches, at, KS_BAD_COUNT, &header)
+            return True
+        self.at = at
+        return False
+
+
+cdef _Records make_iterator(Batches batches, bint control, long long from_offset):
+    cdef _Records records = _Records.__new__(_Records)
+    records.batches = batches
+    records.control = control
+    records.from_offset = from_offset
+    PyObject_GetBuffer(batches.buffer, &records.view, PyBUF_SIMPLE)
+    records.held = True
+    return records
+
+
+cdef int check_batch(Batches batches, Py_ssize_t at, const unsigned char* data, Py_ssize_t length) except -1:
+    """Raise CorruptionError unless the whole batch at byte `at`, which was parsed, has a fitting checksum."""
+    cdef ks_batch_header header
+    cdef ks_status status
+    ks_batch_parse(data + at, data + length, &header)
+    if header.size_bytes >= NOGIL_BYTES_MIN:
+        with nogil:
+            status = ks_batch_check(data + at, data + length, &header)
+    else:
+        status = ks_batch_check(data + at, data + length, &header)
+    if status != KS_OK:
+        raise corrupt_batch(batches, at, status, &header)
+    return 0
+
+
+cdef Record make_record(const ks_record* read, BatchHeader header):
+    cdef Record record = Record.__new__(Record)
+    record.key = None if read.key_size < 0 else PyBytes_FromStringAndSize(<char*>read.key, read.key_size)
+    record.value = None if read.value_size < 0 else PyBytes_FromStringAndSize(<char*>read.value, read.value_size)
+    record.headers = parse_headers(read.headers, read.end, read.headers_count) if read.headers_count else ()
+    record.batch = header
+    record.offset = header.fields.base_offset + read.offset_delta
+    record.offset_delta = <int>read.offset_delta
+    record.timestamp = ks_record_timestamp(&header.fields, read.timestamp_delta)
+    record.has_timestamp = True
+    record.size_bytes = <int>(read.end - read.start)
+    return record
+
+
+# -- columns -----------------------------------------------------------------------------------------------------
+
+
+@cython.final
+cdef class Columns:
+    """Records as numpy columns: read-only int64 arrays of one length over one buffer.
+
+    `value_starts[i]:value_ends[i]` are the bytes of record i's value in `buffer`, both -1 for None; the same for keys.
+    `buffer` is the batches themselves, without a copy, where none of them is compressed; else the unpacked records.
+    """
+    cdef readonly object buffer
+    cdef readonly object offsets
+    cdef readonly object timestamps
+    cdef readonly object key_starts
+    cdef readonly object key_ends
+    cdef readonly object value_starts
+    cdef readonly object value_ends
+
+    def __len__(self):
+        return len(self.offsets)
+
+    def value(self, Py_ssize_t i):
+        """The value of record `i` as bytes, or None."""
+        return self._slice(self.value_starts[i], self.value_ends[i])
+
+    def key(self, Py_ssize_t i):
+        """The key of record `i` as bytes, or None."""
+        return self._slice(self.key_starts[i], self.key_ends[i])
+
+    def _slice(self, start, end):
+        return None if start < 0 else bytes(self.buffer[start:end])
+
+    def __repr__(self):
+        return f"Columns({len(self)} records over {len(self.buffer)} bytes)"
+
+
+cdef Columns decode_columns(Batches batches):
+    """Two walks: the first finds how many records there are and unpacks, the second fills the arrays."""
+    import numpy
+    cdef Py_buffer view, table_view
+    cdef ks_batch_header header
+    cdef ks_columns columns
+    cdef const unsigned char* data
+    cdef Py_ssize_t at = 0, count = 0
+    cdef bint packed = False
+    cdef Columns result = Columns.__new__(Columns)
+    result.buffer = batches.buffer
+    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
+    try:
+        data = <const unsigned char*>view.buf
+        while at < view.len:
+            parse_next(batches, at, data, view.len, &header)
+            if not batches.hides(&header, False):
+                check_batch(batches, at, data, view.len)
+                count += header.records_count
+                packed |= (header.attributes & KS_CODEC_MASK) != 0
+            at += header.size_bytes
+    finally:
+        PyBuffer_Release(&view)
+    sections = unpack_all(batches) if packed else None
+    if packed:
+        result.buffer = memoryview(b"".join(sections))
+    table = numpy.empty((COLUMNS, count), dtype=numpy.int64)
+    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(table, &table_view, PyBUF_WRITABLE)
+        try:
+            columns.offsets = <int64_t*>table_view.buf
+            columns.timestamps = columns.offsets + count
+            columns.key_starts = columns.timestamps + count
+            columns.key_ends = columns.key_starts + count
+            columns.value_starts = columns.key_ends + count
+            columns.value_ends = columns.value_starts + count
+            if packed:
+                fill_unpacked(batches, &view, sections, result.buffer, &columns)
+            else:
+                fill_in_place(batches, &view, &columns)
+        finally:
+            PyBuffer_Release(&table_view)
+    finally:
+        PyBuffer_Release(&view)
+    table.setflags(write=False)
+    (result.offsets, result.timestamps, result.key_starts, result.key_ends, result.value_starts,
+     result.value_ends) = table
+    return result
+
+
+cdef int parse_next(Batches batches, Py_ssize_t at, const unsigned char* data, Py_ssize_t length,
+                    ks_batch_header* header) except -1:
+    cdef ks_status status = ks_batch_parse(data + at, data + length, header)
+    if status != KS_OK:
+        raise corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), -1, -1)
+    return 0
+
+
+cdef list unpack_all(Batches batches):
+    """The records sections of all visible batches, unpacked; what they claim to hold fits into them."""
+    cdef Py_buffer view
+    cdef ks_batch_header header
+    cdef Py_ssize_t at = 0, total = 0
+    cdef list sections = []
+    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
+    try:
+        while at < view.len:
+            parse_next(batches, at, <const unsigned char*>view.buf, view.len, &header)
+            if not batches.hides(&header, False):
+                section = (unpack(batches, at, &header) if header.attributes & KS_CODEC_MASK
+                           else batches.buffer[at + KS_BATCH_HEADER_BYTES : at + header.size_bytes])
+                total += len(section)
+                if total > DECOMPRESSED_BYTES_MAX:
+                    raise UsageError(f"these batches unpack to more than {DECOMPRESSED_BYTES_MAX} bytes: "
+                                     f"read with a smaller max_bytes, or iterate over the records")
+                sections.append(section)
+            at += header.size_bytes
+    finally:
+        PyBuffer_Release(&view)
+    return sections
+
+
+cdef int fill_in_place(Batches batches, Py_buffer* view, ks_columns* columns) except -1:
+    """Columns over the batches themselves; their checksums were verified."""
+    cdef const unsigned char* data = <const unsigned char*>view.buf
+    cdef ks_batch_header header
+    cdef ks_status status = KS_OK
+    cdef Py_ssize_t at = 0
+    columns.origin = data
+    while at < view.len:
+        parse_next(batches, at, data, view.len, &header)
+        if not batches.hides(&header, False):
+            if header.size_bytes >= NOGIL_BYTES_MIN:
+                with nogil:
+                    status = ks_records_columns(data + at + KS_BATCH_HEADER_BYTES, data + at + header.size_bytes,
+                                                &header, columns)
+            else:
+                status = ks_records_columns(data + at + KS_BATCH_HEADER_BYTES, data + at + header.size_bytes,
+                                            &header, columns)
+            if status != KS_OK:
+                raise corrupt_batch(batches, at, status, &header)
+        at += header.size_bytes
+    return 0
+
+
+cdef int fill_unpacked(Batches batches, Py_buffer* view, list sections, arena, ks_columns* columns) except -1:
+    """Columns over the joined records sections."""
+    cdef Py_buffer unpacked
+    cdef ks_batch_header header
+    cdef ks_status status
+    cdef const unsigned char* p
+    cdef Py_ssize_t at = 0, size, i = 0
+    PyObject_GetBuffer(arena, &unpacked, PyBUF_SIMPLE)
+    try:
+        p = columns.origin = <const unsigned char*>unpacked.buf
+        while at < view.len:
+            parse_next(batches, at, <const unsigned char*>view.buf, view.len, &header)
+            if not batches.hides(&header, False):
+                size = len(sections[i])
+                with nogil:
+                    status = ks_records_columns(p, p + size, &header, columns)
+                if status != KS_OK:
+                    raise corrupt_batch(batches, at, status, &header)
+                p += size
+                i += 1
+            at += header.size_bytes
+    finally:
+        PyBuffer_Release(&unpacked)
+    return 0

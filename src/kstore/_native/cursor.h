@@ -1,14 +1,25 @@
-/* CURSOR: bounded reading and writing of big-endian integers and varints. A pointer never travels without its end, and
- * every step checks it; the readers advance `*p` only on success. Varints are Kafka's: zigzag, least group first, at
- * most 5 bytes for 32 bits and 10 for 64 (ByteUtils). */
+/* CURSOR: big-endian integers and Kafka's varints, every read bounded by its end.
+ *
+ * Owns the encodings of single numbers and nothing above them. Called by every native parser and writer.
+ *
+ *   1. A reader moves `*p` only when it returns KS_OK, and never past `end`.
+ *   2. Writers do not check: the caller has made room for KS_VARINT_BYTES_MAX or KS_VARLONG_BYTES_MAX.
+ *
+ * A varint is zigzag (0, -1, 1, -2, ... become 0, 1, 2, 3, ...), then seven bits a byte, lowest first, the top bit
+ * saying that more follows (docs/FORMAT.md, "Varints"). Kafka writes the shortest form and reads padded ones, so these
+ * read them too; where a padded form must not pass, compare the bytes used with ks_varint_size. */
 #ifndef KSTORE_CURSOR_H
 #define KSTORE_CURSOR_H
 
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "status.h"
+
+enum {
+    KS_VARINT_BYTES_MAX = 5,  /* 32 bits, seven a byte */
+    KS_VARLONG_BYTES_MAX = 10 /* 64 bits, seven a byte */
+};
 
 static inline uint16_t ks_load_be16(const unsigned char *p)
 {
@@ -49,61 +60,83 @@ static inline void ks_store_be64(unsigned char *p, uint64_t v)
     memcpy(p, &v, 8);
 }
 
-/* An unsigned varint of at most `bits` significant bits; the bits beyond must be zero. */
-static inline ks_status ks_read_unsigned(const unsigned char **p, const unsigned char *end, int bits, uint64_t *value)
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "kstore's loads and stores swap bytes: big-endian machines need their own"
+#endif
+
+static inline uint64_t ks_zigzag(int64_t v) { return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63); }
+static inline int64_t ks_unzigzag(uint64_t v) { return (int64_t)((v >> 1) ^ (0 - (v & 1))); }
+
+/* The bytes of an unsigned LEB128 number of at most `bits` bits. KS_SHORT: `end` comes first. */
+static inline ks_status ks_read_leb128(const unsigned char **p, const unsigned char *end, int bits, uint64_t *value)
 {
+    uint64_t v = 0;
     const unsigned char *q = *p;
-    uint64_t result = 0;
     for (int shift = 0; shift < bits; shift += 7) {
-        if (q == end) return KS_SHORT;
+        if (q >= end) return KS_SHORT;
         uint64_t group = *q & 0x7f;
-        if (shift + 7 > bits && group >> (bits - shift)) return KS_BAD_VARINT;
-        result |= group << shift;
+        if (bits - shift < 7 && group >> (bits - shift)) return KS_BAD_VARINT; /* bits that the type does not have */
+        v |= group << shift;
         if (!(*q++ & 0x80)) {
             *p = q;
-            *value = result;
+            *value = v;
             return KS_OK;
         }
     }
     return KS_BAD_VARINT;
 }
 
+/* A signed 32-bit varint. Most are one or two bytes: those do not loop. */
 static inline ks_status ks_read_varint(const unsigned char **p, const unsigned char *end, int64_t *value)
 {
-    if (*p < end && !(**p & 0x80)) { /* one byte: nearly every field of a small record */
-        uint32_t raw = *(*p)++;
-        *value = (int32_t)(raw >> 1) ^ -(int32_t)(raw & 1);
-        return KS_OK;
+    const unsigned char *q = *p;
+    uint64_t v;
+    if (end - q >= 2) {
+        if (q[0] < 0x80) {
+            *value = ks_unzigzag(q[0]);
+            *p = q + 1;
+            return KS_OK;
+        }
+        if (q[1] < 0x80) {
+            *value = ks_unzigzag((uint64_t)(q[0] & 0x7f) | (uint64_t)q[1] << 7);
+            *p = q + 2;
+            return KS_OK;
+        }
     }
-    uint64_t raw;
-    ks_status status = ks_read_unsigned(p, end, 32, &raw);
-    if (status == KS_OK) *value = (int32_t)((uint32_t)raw >> 1) ^ -(int32_t)(raw & 1);
+    ks_status status = ks_read_leb128(p, end, 32, &v);
+    if (status == KS_OK) *value = ks_unzigzag(v);
     return status;
 }
 
+/* A signed 64-bit varint. */
 static inline ks_status ks_read_varlong(const unsigned char **p, const unsigned char *end, int64_t *value)
 {
-    uint64_t raw;
-    ks_status status = ks_read_unsigned(p, end, 64, &raw);
-    if (status == KS_OK) *value = (int64_t)(raw >> 1) ^ -(int64_t)(raw & 1);
+    uint64_t v;
+    if (*p < end && **p < 0x80) {
+        *value = ks_unzigzag(**p);
+        *p += 1;
+        return KS_OK;
+    }
+    ks_status status = ks_read_leb128(p, end, 64, &v);
+    if (status == KS_OK) *value = ks_unzigzag(v);
     return status;
 }
 
-static inline int ks_varint_bytes(int64_t value)
+/* The bytes of the shortest form of `v`, as a varint or a varlong. */
+static inline int ks_varint_size(int64_t v)
 {
-    uint64_t raw = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-    return (70 - __builtin_clzll(raw | 1)) / 7;
+    return (63 - __builtin_clzll(ks_zigzag(v) | 1)) / 7 + 1;
 }
 
-/* The caller has made room: at most 10 bytes. */
+/* Writes the shortest form; returns the byte behind it. The same for varints and varlongs. */
 static inline unsigned char *ks_write_varint(unsigned char *p, int64_t value)
 {
-    uint64_t raw = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-    while (raw >= 0x80) {
-        *p++ = (unsigned char)(raw | 0x80);
-        raw >>= 7;
+    uint64_t v = ks_zigzag(value);
+    while (v >= 0x80) {
+        *p++ = (unsigned char)(v | 0x80);
+        v >>= 7;
     }
-    *p++ = (unsigned char)raw;
+    *p++ = (unsigned char)v;
     return p;
 }
 

@@ -1,98 +1,149 @@
 #include "record.h"
 
-#include "cursor.h"
-
-/* A length of -1 is null; every other must fit into what is left. */
-static inline ks_status read_bytes(const unsigned char **p, const unsigned char *end, const unsigned char **bytes,
-                                   int64_t *length)
+static ks_status read_bytes(const unsigned char **p, const unsigned char *end, const unsigned char **bytes,
+                            int64_t *size)
 {
-    ks_status status = ks_read_varint(p, end, length);
-    if (status != KS_OK) return status == KS_SHORT ? KS_BAD_RECORD : status;
-    if (*length < 0) {
-        *bytes = NULL;
-        return *length == -1 ? KS_OK : KS_BAD_RECORD;
-    }
-    if (*length > end - *p) return KS_BAD_RECORD;
-    *bytes = *p;
-    *p += *length;
-    return KS_OK;
-}
-
-static inline ks_status read_head(const unsigned char **p, const unsigned char *end, ks_record *r)
-{
-    int64_t length;
-    const unsigned char *q = *p;
-    ks_status status = ks_read_varint(&q, end, &length);
-    if (status != KS_OK) return status == KS_SHORT ? KS_BAD_RECORD : status;
-    if (length < 1 || length > end - q) return KS_BAD_RECORD;
-    r->start = *p;
-    r->end = q + length;
-    q++; /* attributes: unused */
-    if (ks_read_varlong(&q, r->end, &r->timestamp_delta) != KS_OK) return KS_BAD_RECORD;
-    if (ks_read_varint(&q, r->end, &r->offset_delta) != KS_OK) return KS_BAD_RECORD;
-    if ((status = read_bytes(&q, r->end, &r->key, &r->key_bytes)) != KS_OK) return status;
-    if ((status = read_bytes(&q, r->end, &r->value, &r->value_bytes)) != KS_OK) return status;
-    if (ks_read_varint(&q, r->end, &r->headers_count) != KS_OK) return KS_BAD_RECORD;
-    /* A header takes two bytes at least: a count beyond that is a lie. */
-    if (r->headers_count < 0 || r->headers_count > (r->end - q) / 2) return KS_BAD_RECORD;
-    if (r->headers_count == 0 && q != r->end) return KS_BAD_RECORD;
-    r->headers = q;
-    *p = r->end;
-    return KS_OK;
-}
-
-ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_record *r)
-{
-    return read_head(p, end, r);
-}
-
-ks_status ks_header_read(const unsigned char **p, const unsigned char *end, ks_record_header *h)
-{
-    ks_status status = read_bytes(p, end, &h->key, &h->key_bytes);
+    ks_status status = ks_read_varint(p, end, size);
     if (status != KS_OK) return status;
-    if (h->key == NULL) return KS_BAD_RECORD;
-    return read_bytes(p, end, &h->value, &h->value_bytes);
+    *bytes = *p;
+    if (*size > end - *p) return KS_BAD_RECORD;
+    if (*size > 0) *p += *size;
+    return KS_OK;
 }
 
-static ks_status check_headers(const ks_record *r)
+ks_status ks_record_header_read(const unsigned char **p, const unsigned char *end, ks_record_header *header)
 {
+    ks_status status = read_bytes(p, end, &header->key, &header->key_size);
+    if (status != KS_OK) return status;
+    if (header->key_size < 0) return KS_BAD_RECORD;
+    return read_bytes(p, end, &header->value, &header->value_size);
+}
+
+static ks_status skip_headers(const unsigned char **p, const unsigned char *end, int64_t count)
+{
+    ks_record_header header;
+    if (count < 0 || count > (end - *p) / KS_HEADER_BYTES_MIN) return KS_BAD_RECORD; /* a lie: do not loop for it */
+    while (count--) {
+        ks_status status = ks_record_header_read(p, end, &header);
+        if (status != KS_OK) return status;
+    }
+    return KS_OK;
+}
+
+/* A field that the record's own length cuts off is a bad record, not a batch that goes on. */
+static inline ks_status inner(ks_status status) { return status == KS_SHORT ? KS_BAD_RECORD : status; }
+
+static inline ks_status record_read(const unsigned char **p, const unsigned char *end, ks_record *r)
+{
+    const unsigned char *q = *p;
+    int64_t length;
+    ks_status status;
+
+    r->start = q;
+    if ((status = ks_read_varint(&q, end, &length)) != KS_OK) return inner(status);
+    if (length < KS_RECORD_BYTES_MIN - 1 || length > end - q) return KS_BAD_RECORD;
+    end = q + length;
+    q++; /* attributes: no bit is in use, and Kafka ignores them */
+    if ((status = ks_read_varlong(&q, end, &r->timestamp_delta)) != KS_OK) return inner(status);
+    if ((status = ks_read_varint(&q, end, &r->offset_delta)) != KS_OK) return inner(status);
+    if ((status = read_bytes(&q, end, &r->key, &r->key_size)) != KS_OK) return inner(status);
+    if ((status = read_bytes(&q, end, &r->value, &r->value_size)) != KS_OK) return inner(status);
+    if ((status = ks_read_varint(&q, end, &r->headers_count)) != KS_OK) return inner(status);
+    r->headers = q;
+    if (r->headers_count != 0 && (status = skip_headers(&q, end, r->headers_count)) != KS_OK) return inner(status);
+    if (q != end) return KS_BAD_RECORD;
+    r->end = end;
+    *p = end;
+    return KS_OK;
+}
+
+ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_record *record)
+{
+    return record_read(p, end, record);
+}
+
+/* The size of the record's only shortest encoding. */
+static int64_t shortest_size(const ks_record *r)
+{
+    int64_t body = 1 + ks_varint_size(r->timestamp_delta) + ks_varint_size(r->offset_delta) +
+                   ks_varint_size(r->key_size) + (r->key_size > 0 ? r->key_size : 0) +
+                   ks_varint_size(r->value_size) + (r->value_size > 0 ? r->value_size : 0) +
+                   ks_varint_size(r->headers_count);
     const unsigned char *p = r->headers;
-    ks_record_header h;
     for (int64_t i = 0; i < r->headers_count; i++) {
-        ks_status status = ks_header_read(&p, r->end, &h);
-        if (status != KS_OK) return status;
+        ks_record_header h;
+        if (ks_record_header_read(&p, r->end, &h) != KS_OK) return -1;
+        body += ks_varint_size(h.key_size) + h.key_size + ks_varint_size(h.value_size) +
+                (h.value_size > 0 ? h.value_size : 0);
     }
-    return p == r->end ? KS_OK : KS_BAD_RECORD;
+    return body + ks_varint_size(body);
 }
 
-ks_status ks_records_check(const unsigned char *p, const unsigned char *end, int64_t count)
+ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict)
 {
-    ks_record r;
-    for (int64_t i = 0; i < count; i++) {
+    ks_record record;
+    int64_t last_delta = -1;
+    for (int32_t i = 0; i < header->records_count; i++) {
         if (p == end) return KS_BAD_COUNT;
-        ks_status status = read_head(&p, end, &r);
-        if (status == KS_OK && r.headers_count) status = check_headers(&r);
+        ks_status status = record_read(&p, end, &record);
         if (status != KS_OK) return status;
+        if (!ks_delta_fits(record.offset_delta, last_delta, header)) return KS_BAD_RECORD;
+        last_delta = record.offset_delta;
+        if (strict) {
+            if (last_delta != i) return KS_BAD_RECORD;
+            if (record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
+            if (shortest_size(&record) != record.end - record.start) return KS_BAD_VARINT;
+        }
     }
     return p == end ? KS_OK : KS_BAD_COUNT;
 }
 
-ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, int64_t count, const unsigned char *base,
-                             int64_t base_offset, int64_t base_timestamp, const int64_t *append_time, int64_t at,
-                             const ks_columns *out)
+ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
+                             ks_columns *columns)
 {
+    ks_columns c = *columns;
     ks_record r;
-    for (int64_t i = at; i < at + count; i++) {
+    int64_t last_delta = -1;
+    for (int32_t i = 0; i < header->records_count; i++) {
         if (p == end) return KS_BAD_COUNT;
-        ks_status status = read_head(&p, end, &r);
-        if (status == KS_OK && r.headers_count) status = check_headers(&r);
+        ks_status status = record_read(&p, end, &r);
         if (status != KS_OK) return status;
-        out->offsets[i] = base_offset + r.offset_delta;
-        out->timestamps[i] = append_time ? *append_time : (int64_t)((uint64_t)base_timestamp + (uint64_t)r.timestamp_delta);
-        out->key_starts[i] = r.key ? r.key - base : -1;
-        out->key_ends[i] = r.key ? r.key - base + r.key_bytes : -1;
-        out->value_starts[i] = r.value ? r.value - base : -1;
-        out->value_ends[i] = r.value ? r.value - base + r.value_bytes : -1;
+        if (!ks_delta_fits(r.offset_delta, last_delta, header)) return KS_BAD_RECORD;
+        last_delta = r.offset_delta;
+        c.offsets[i] = header->base_offset + r.offset_delta;
+        c.timestamps[i] = ks_record_timestamp(header, r.timestamp_delta);
+        int64_t key = r.key - c.origin, value = r.value - c.origin;
+        c.key_starts[i] = r.key_size < 0 ? -1 : key;
+        c.key_ends[i] = r.key_size < 0 ? -1 : key + r.key_size;
+        c.value_starts[i] = r.value_size < 0 ? -1 : value;
+        c.value_ends[i] = r.value_size < 0 ? -1 : value + r.value_size;
     }
-    return p == end ? KS_OK : KS_BAD_COUNT;
+    if (p != end) return KS_BAD_COUNT;
+    columns->offsets += header->records_count;
+    columns->timestamps += header->records_count;
+    columns->key_starts += header->records_count;
+    columns->key_ends += header->records_count;
+    columns->value_starts += header->records_count;
+    columns->value_ends += header->records_count;
+    return KS_OK;
+}
+
+int ks_batches_check(const unsigned char *p, const unsigned char *end, int client, int64_t walk_bytes_max,
+                     ks_append_info *info, const unsigned char **bad)
+{
+    ks_batch_header header;
+    memset(info, 0, sizeof *info);
+    info->max_timestamp = -1;
+    for (; p < end; p += header.size_bytes) {
+        *bad = p;
+        ks_status status = ks_batch_check(p, end, &header);
+        if (status != KS_OK) return (int)status;
+        if (client && !ks_batch_is_clients(&header)) return KS_BAD_CLIENT;
+        if (header.size_bytes <= walk_bytes_max && !(header.attributes & KS_CODEC_MASK)) {
+            status = ks_records_check(p + KS_BATCH_HEADER_BYTES, p + header.size_bytes, &header, client);
+            if (status != KS_OK) return (int)status;
+        }
+        ks_append_count(info, &header);
+    }
+    return KS_OK;
 }

@@ -1,47 +1,95 @@
-/* RECORD: one record inside a batch (docs/FORMAT.md, "Record"). Plain C over bytes that may be hostile: every field is
- * checked against the record's own end, and that against the section's. */
+/* RECORD: one record inside the (unpacked) records section of a batch (docs/FORMAT.md, "Record").
+ *
+ * Owns the layout between two records and walks over it. Knows no batch checksum, codec or Python object. Called by
+ * `batch.pyx` (validation), `batches.pyx` (decoding) and `records.pyx` (encoding).
+ *
+ *   1. No function reads at or past `end`, and every record read moves on by at least KS_RECORD_BYTES_MIN bytes.
+ *   2. After KS_OK every pointer of a ks_record lies inside the record, its headers included.
+ */
 #ifndef KSTORE_RECORD_H
 #define KSTORE_RECORD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "batch.h"
+#include "cursor.h"
 #include "status.h"
 
+enum {
+    /* The most that stands around key, value and headers. */
+    KS_RECORD_OVERHEAD_BYTES_MAX = 1 + 5 * KS_VARINT_BYTES_MAX + KS_VARLONG_BYTES_MAX,
+    KS_HEADER_BYTES_MIN = 2 /* two sizes */
+};
+
 typedef struct ks_record {
+    const unsigned char *start; /* of its length field */
+    const unsigned char *end;   /* of its headers: where the next record starts */
+    const unsigned char *key;
+    int64_t key_size; /* below 0: null; Kafka writes -1 and reads any */
+    const unsigned char *value;
+    int64_t value_size; /* below 0: null */
+    const unsigned char *headers;
+    int64_t headers_count;
     int64_t timestamp_delta;
     int64_t offset_delta;
-    const unsigned char *start; /* of its length field */
-    const unsigned char *key;   /* NULL: null key */
-    const unsigned char *value; /* NULL: null value */
-    const unsigned char *headers; /* the first header */
-    const unsigned char *end;
-    int64_t key_bytes, value_bytes;
-    int64_t headers_count;
 } ks_record;
 
-/* Reads the record at `*p` and moves `*p` behind it. The headers are only counted: read them with ks_header_read. */
-ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_record *r);
-
+/* One header of a record; the key is never null. */
 typedef struct ks_record_header {
     const unsigned char *key;
-    const unsigned char *value; /* NULL: null */
-    int64_t key_bytes, value_bytes;
+    int64_t key_size;
+    const unsigned char *value;
+    int64_t value_size; /* below 0: null */
 } ks_record_header;
 
-ks_status ks_header_read(const unsigned char **p, const unsigned char *end, ks_record_header *h);
-
-/* Walks `count` records of [p, end), headers too; KS_OK only if they fill it exactly. */
-ks_status ks_records_check(const unsigned char *p, const unsigned char *end, int64_t count);
-
-/* Where records, keys and values lie, one element a record, as offsets from `base`; -1 for null. */
+/* Columns over the records of one batch; each array has room for `records_count` more entries. Positions count from
+ * `origin`; a null has both its bounds -1. */
 typedef struct ks_columns {
+    const unsigned char *origin;
     int64_t *offsets, *timestamps;
-    int64_t *key_starts, *key_ends, *value_starts, *value_ends;
+    int64_t *key_starts, *key_ends;
+    int64_t *value_starts, *value_ends;
 } ks_columns;
 
-/* Fills `count` elements from index `at`. `append_time` >= 0 stands for every timestamp, else base + delta. */
-ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, int64_t count, const unsigned char *base,
-                             int64_t base_offset, int64_t base_timestamp, const int64_t *append_time, int64_t at,
-                             const ks_columns *out);
+/* Reads the record at `*p`, headers included, and steps over it. */
+ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_record *record);
+
+/* Reads the header at `*p` and steps over it. */
+ks_status ks_record_header_read(const unsigned char **p, const unsigned char *end, ks_record_header *header);
+
+/* Walks all records of a batch: each whole, offset deltas rising and within the batch, as many as the header says and
+ * not a byte more. `strict` is for what comes from a client: deltas 0, 1, 2, ... and no varint longer than needed. */
+ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict);
+
+/* The same walk, written out as columns; the pointers of `columns` end up behind the new entries. */
+ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
+                             ks_columns *columns);
+
+/* Every batch of a buffer, checksums included, counted into `info`. The records of uncompressed batches of up to
+ * `walk_bytes_max` bytes are walked too, strictly for a client. On failure `*bad` is the batch at fault; KS_BAD_CLIENT
+ * only when `client` asks for ks_batch_is_clients. */
+enum { KS_BAD_CLIENT = 100 };
+int ks_batches_check(const unsigned char *p, const unsigned char *end, int client, int64_t walk_bytes_max,
+                     ks_append_info *info, const unsigned char **bad);
+
+/* Whether a record's offset may follow `last_delta` (-1: none yet) in this batch. */
+static inline int ks_delta_fits(int64_t delta, int64_t last_delta, const ks_batch_header *header)
+{
+    return delta > last_delta && delta <= header->last_offset_delta;
+}
+
+/* A record's timestamp: Java adds with wrap-around, and a LogAppendTime batch has one for all. */
+static inline int64_t ks_record_timestamp(const ks_batch_header *header, int64_t delta)
+{
+    if (header->attributes & KS_LOG_APPEND_TIME) return header->max_timestamp;
+    return (int64_t)((uint64_t)header->base_timestamp + (uint64_t)delta);
+}
+
+/* Sequences count from 0 to 2^31 - 1 and on at 0; -1 stands for none. */
+static inline int32_t ks_sequence_add(int32_t base_sequence, int64_t delta)
+{
+    return base_sequence < 0 ? -1 : (int32_t)(((int64_t)base_sequence + delta) & INT32_MAX);
+}
 
 #endif

@@ -1,79 +1,55 @@
-"""RECORD: see record.h for the rules and records.pyx for the objects."""
+"""RECORD: records and the encoder; see record.h for the bytes and records.pyx for the rules."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
-from kstore._native.batch cimport AppendInfo, ks_batch_header
-from kstore._native.status cimport ks_status
-
-cdef extern from "cursor.h" nogil:
-    int ks_varint_bytes(int64_t value)
-    unsigned char* ks_write_varint(unsigned char* p, int64_t value)
-    void ks_store_be16(unsigned char* p, unsigned short v)
-    void ks_store_be32(unsigned char* p, unsigned int v)
-    void ks_store_be64(unsigned char* p, unsigned long long v)
-
-cdef extern from "record.h" nogil:
-    ctypedef struct ks_record:
-        int64_t timestamp_delta
-        int64_t offset_delta
-        const unsigned char* start
-        const unsigned char* key
-        const unsigned char* value
-        const unsigned char* headers
-        const unsigned char* end
-        int64_t key_bytes
-        int64_t value_bytes
-        int64_t headers_count
-    ctypedef struct ks_record_header:
-        const unsigned char* key
-        const unsigned char* value
-        int64_t key_bytes
-        int64_t value_bytes
-    ctypedef struct ks_columns:
-        int64_t* offsets
-        int64_t* timestamps
-        int64_t* key_starts
-        int64_t* key_ends
-        int64_t* value_starts
-        int64_t* value_ends
-    ks_status ks_record_read(const unsigned char** p, const unsigned char* end, ks_record* r)
-    ks_status ks_header_read(const unsigned char** p, const unsigned char* end, ks_record_header* h)
-    ks_status ks_records_check(const unsigned char* p, const unsigned char* end, int64_t count)
-    ks_status ks_records_columns(const unsigned char* p, const unsigned char* end, int64_t count,
-                                 const unsigned char* base, int64_t base_offset, int64_t base_timestamp,
-                                 const int64_t* append_time, int64_t at, const ks_columns* out)
+from kstore._native.batch cimport BatchHeader, ks_append_info, ks_batch_header
 
 
-cdef class Record:
-    cdef readonly object key
-    cdef readonly object value
-    cdef readonly object headers            # tuple of (str, bytes or None)
-    cdef readonly long long offset
-    cdef readonly object timestamp_ms       # None: to be stamped when appended
-    cdef readonly long long producer_id
-    cdef readonly int producer_epoch
-    cdef readonly int sequence
-    cdef readonly int leader_epoch
-    cdef readonly int attributes            # of its batch
+cdef class Record:                       # final; immutable
+    cdef readonly object value           # bytes or None (a tombstone)
+    cdef readonly object key             # bytes or None
+    cdef readonly tuple headers          # of (str, bytes or None)
+    cdef readonly BatchHeader batch      # None for a record that was not read from a batch
+    cdef readonly long long offset       # -1 as long as no log gave it one
+    cdef readonly int size_bytes         # as stored in its (unpacked) batch; -1 when not read from one
+    cdef bint has_timestamp
+    cdef long long timestamp
+    cdef int offset_delta
 
 
-cdef Record make_record(const ks_record* r, const ks_batch_header* h)
-
-
-cdef class Encoder:
+cdef class Block:                        # memory that is not reused while a memoryview on it lives
     cdef unsigned char* data
-    cdef size_t room
-    cdef size_t used
-    cdef size_t batch_at                    # where the batch being built starts
-    cdef long long count, first_timestamp, max_timestamp
-    cdef AppendInfo info
-    cdef long long base_offset, producer_id, batch_bytes_max
-    cdef int leader_epoch, producer_epoch, base_sequence, codec, attributes
-    cdef object level
+    cdef Py_ssize_t capacity
+    cdef Py_ssize_t length               # bytes that a memoryview shows
+    cdef Py_ssize_t exports
 
-    cdef int reserve(self, size_t more) except -1
+
+cdef class Encoder:                      # final; one thread at a time
+    cdef Block block
+    cdef bint busy
+    # What every batch of one call shares.
+    cdef ks_batch_header proto
+    cdef ks_append_info info
+    cdef object level
+    cdef int codec
+    cdef int64_t batch_bytes_max         # at which a batch is closed
+    cdef int64_t alone_bytes_max         # of a batch of one record
+    # The batch being written: it starts at `start`, its next record at `used`.
+    cdef int64_t start
+    cdef int64_t used
+    cdef int32_t count
+    cdef int64_t base_timestamp
+    cdef int64_t max_timestamp
+
     cdef int begin(self) except -1
-    cdef int fits(self, size_t record_bytes) except -1
-    cdef int finish(self) except -1
-    cdef int add_value(self, const unsigned char* value, Py_ssize_t length, long long timestamp) except -1
-    cdef int add(self, object key, object value, object headers, long long timestamp) except -1
+    cdef int grow(self, int64_t size) except -1
+    cdef int values(self, object records, int64_t timestamp) except -1
+    cdef int mixed(self, object records, int64_t timestamp) except -1
+    cdef int put(self, object key, object value, bytes headers, int64_t timestamp) except -1
+    cdef int admit(self, int64_t size) except -1
+    cdef int open_batch(self, int64_t timestamp) except -1
+    cdef int close_batch(self) except -1
+    cdef int64_t pack(self) except -1
+
+
+cdef tuple parse_headers(const unsigned char* p, const unsigned char* end, int64_t count)
