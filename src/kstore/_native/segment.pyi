@@ -2,11 +2,11 @@ from typing_extensions import Buffer
 
 from kstore._native.batch import AppendInfo
 from kstore._native.opened import OpenSegments as OpenSegments
+from kstore._native.readable import ReadableSegment
 from kstore._native.scan import ProducerBatch as ProducerBatch
 from kstore._native.scan import Range as Range
 from kstore._native.scan import Recovered as Recovered
 from kstore._native.scan import Scan as Scan
-from kstore._native.readable import ReadableSegment
 
 class Segment(ReadableSegment):
     @property
