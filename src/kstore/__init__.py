@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kstore._native.segment import Segment as Segment
     from kstore.config import StoreConfig as StoreConfig
     from kstore.config import TopicConfig as TopicConfig
-    from kstore.errors import *  # noqa: F403
     from kstore.graduation import graduate as graduate
     from kstore.inspect import Finding as Finding
     from kstore.inspect import Report as Report
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from kstore.records import encode_batches as encode_batches
     from kstore.store import Store as Store
     from kstore.store import Topic as Topic
-    from kstore.store import open_store as open
+    from kstore.store import open as open
 
 _HOMES = {
     "Appended": "kstore.log.appended",
@@ -51,11 +50,11 @@ _HOMES = {
     "decode_batches": "kstore.records",
     "encode_batches": "kstore.records",
     "graduate": "kstore.graduation",
-    "open": "kstore.store:open_store",
+    "open": "kstore.store",
     "repair": "kstore.inspect",
     "verify": "kstore.inspect",
 }
-"""Where each public name lives; `module:name` where the name differs."""
+"""Where each public name lives."""
 
 
 def __getattr__(name: str) -> Any:
@@ -63,8 +62,7 @@ def __getattr__(name: str) -> Any:
 
     home = _HOMES.get(name)
     if home is not None:
-        module, _, own_name = home.partition(":")
-        value = getattr(importlib.import_module(module), own_name or name)
+        value = getattr(importlib.import_module(home), name)
     elif name == "errors":
         value = importlib.import_module("kstore.errors")
     else:

@@ -145,6 +145,9 @@ class _Config:
     def check(self) -> None:
         """Raise `InvalidConfig` where keys contradict each other."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.changed().items())})"
+
     def changed(self) -> dict[str, str]:
         """The keys that differ from their defaults, as Kafka's strings."""
         return {
@@ -163,7 +166,7 @@ def render(value: Any) -> str:
     return str(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopicConfig(_Config):
     """Topic configuration (org.apache.kafka.common.config.TopicConfig)."""
 
@@ -243,7 +246,7 @@ BROKER_SYNONYMS: Final = {
 """Broker keys that are the default of a topic key (ServerTopicConfigSynonyms)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoreConfig(_Config):
     """Configuration of a log directory: the broker keys that a storage engine has a use for.
 

@@ -214,7 +214,7 @@ cdef class StoredSegment(Openable):
             return 0
         if size > INT32_MAX:
             raise UsageError(f"{self.path} has {size} bytes; no Kafka segment is larger than {INT32_MAX}")
-        if size and self.mapping is None and self.file is None:
+        if size and self.file is None and (self.mapping is None or self.mapping.length < size):
             file = self.disk.open_file(self.name("log"), writable=False)
             if self.mapped:
                 self.mapping = file.mapping(size)      # outlives its descriptor

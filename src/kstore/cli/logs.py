@@ -99,7 +99,7 @@ def _repair(args: argparse.Namespace) -> int:
     if args.dry_run:
         common.notice(f"{common.counted(len(steps), 'step')}; nothing was changed (--dry-run)")
         return 0
-    repair(args.directory, steps)
+    repair(args.directory)
     left = verify(args.directory).findings
     for finding in left:
         _show(finding, args.json)

@@ -1,0 +1,168 @@
+"""`kstore log repair`: a plan first, then the plan done, then a directory that verifies.
+
+Owns what is done about each kind of finding. Damaged batches are replaced by a batch without records that covers the
+same offsets, the form in which Kafka's own compaction leaves a hole, so that offsets stay dense and a broker boots;
+the damaged bytes are kept beside the segment in a `.corrupt` file. Everything else is derived from the log and is
+removed, to be rebuilt by the recovery that ends a repair.
+
+Invariants:
+1. No byte of a good batch is changed; no damaged byte is thrown away.
+2. Each file is replaced whole, by rename; a repair that is interrupted can be run again.
+3. The directory's lock is held throughout.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kstore._native import batch as native
+from kstore._native.crc32c import crc32c
+from kstore._native.scan import Range
+from kstore.config import StoreConfig
+from kstore.errors import UsageError
+from kstore.inspect.report import Finding, Report
+from kstore.inspect.segments import Checked, check_segments
+from kstore.inspect.verify import is_partition, partition_directories, verify
+from kstore.limits import BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES, INT32_MAX
+from kstore.log import names
+from kstore.log.disk import OsDisk
+from kstore.store.store import Store, wall_clock_ms
+
+if TYPE_CHECKING:
+    from kstore.log.disk import Disk
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+DERIVED = frozenset({"index", "timeindex", "txnindex", "snapshot", "epochs", "checkpoint"})
+"""Kinds of findings that the log itself can make good."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step of a repair."""
+
+    file: str
+    what: str
+    """For a reader: what is done to the file."""
+    kept_as: str = ""
+    """Where the removed bytes go; empty where none are removed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        kept = f"; removed bytes are kept in {self.kept_as}" if self.kept_as else ""
+        return f"{self.file}: {self.what}{kept}"
+
+
+def plan_repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Action]:
+    """Verify a log directory and say what `repair` would do; changes nothing. Raises as `verify` does."""
+    return _plan(verify(path, disk=disk or OsDisk()).findings)
+
+
+def _plan(findings: list[Finding]) -> list[Action]:
+    actions: list[Action] = []
+    for finding in findings:
+        if finding.kind in ("batch", "tail", "digest") and finding.end_position >= 0:
+            kept = corrupt_name(finding.file, finding.position)
+            what = f"bytes {finding.position} to {finding.end_position}: {finding.repair}"
+            actions.append(Action(finding.file, what, kept))
+        elif finding.kind in DERIVED:
+            actions.append(Action(finding.file, finding.repair))
+    return actions
+
+
+def corrupt_name(file: str, position: int) -> str:
+    """Where damaged bytes of a segment are kept: beside it, under a name that Kafka ignores."""
+    return f"{file}.{position}.corrupt"
+
+
+def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Action]:
+    """Repair a log directory and recover it; returns what was done. `verify` it afterwards.
+
+    Raises `StoreLocked` while someone else has the directory open, `UsageError` for one partition's directory (give
+    its parent), `NotALogDirectory`, `StorageError`.
+    """
+    disk = disk or OsDisk()
+    root = os.fspath(path).rstrip("/") or "/"
+    if is_partition(disk, root):
+        raise UsageError(f"{root} is one partition's directory; repair its parent, whose checkpoints belong to it")
+    lock = disk.lock(f"{root}/{names.LOCK_FILE}")
+    try:
+        findings = verify(root, disk=disk).findings
+        actions = _plan(findings)
+        for partition in partition_directories(disk, root):
+            if not partition.endswith(f"/{names.METADATA_TOPIC}-0"):
+                _repair_partition(disk, partition)
+        _remove_derived(disk, findings)
+        marker = f"{root}/{names.CLEAN_SHUTDOWN_FILE}"
+        if actions and disk.exists(marker):
+            disk.unlink(marker)
+            disk.sync_dir(root)
+    finally:
+        lock.release()
+    if actions:
+        Store(root, StoreConfig(), disk, wall_clock_ms, create=False, background=False).close()
+    return actions
+
+
+def _repair_partition(disk: Disk, path: str) -> None:
+    for checked in check_segments(disk, path, Report(path)):
+        if checked.scan.bad:
+            _rewrite(disk, checked)
+
+
+def _rewrite(disk: Disk, checked: Checked) -> None:
+    """Write the segment anew: good stretches as they are, a hole's batch in place of each damaged one."""
+    file = checked.segment.path
+    data = memoryview(disk.read_file(file))
+    parts: list[bytes | memoryview] = []
+    epoch = 0
+    for stretch in sorted([*checked.scan.good, *checked.scan.bad]):
+        piece = data[stretch.position : stretch.end_position]
+        if stretch in checked.scan.good:
+            parts.append(piece)
+            epoch = native.headers(piece)[-1].leader_epoch
+            continue
+        if bytes(piece).strip(b"\0"):
+            disk.write_file_atomic(corrupt_name(file, stretch.position), bytes(piece))
+        parts += _holes(stretch, epoch)
+    disk.write_file_atomic(file, b"".join(parts))
+    directory = file.rsplit("/", 1)[0]
+    for kind in ("index", "timeindex"):
+        derived = f"{directory}/{names.file_name(checked.segment.base_offset, kind)}"
+        if disk.exists(derived):
+            disk.unlink(derived)
+    for sidecar in (names.SEALS_FILE, names.QUARANTINE_FILE, *names.TAIL_FILES):
+        if disk.exists(f"{directory}/{sidecar}"):
+            disk.unlink(f"{directory}/{sidecar}")
+    disk.sync_dir(directory)
+
+
+def _holes(stretch: Range, leader_epoch: int) -> list[bytes]:
+    """Batches without records for the offsets of a damaged stretch; none for a torn tail, whose offsets are free."""
+    holes: list[bytes] = []
+    offset = stretch.first_offset
+    while offset < stretch.next_offset:
+        delta = min(stretch.next_offset - offset - 1, INT32_MAX)
+        holes.append(empty_batch(offset, delta, leader_epoch))
+        offset += delta + 1
+    return holes
+
+
+def empty_batch(base_offset: int, last_offset_delta: int, leader_epoch: int) -> bytes:
+    """A batch of no records over a range of offsets, as DefaultRecordBatch.writeEmptyHeader makes it."""
+    fields = [base_offset, BATCH_HEADER_BYTES - BATCH_OVERHEAD_BYTES, leader_epoch, 2, 0, 0, last_offset_delta]
+    fields += [-1, -1, -1, -1, -1, 0]
+    draft = _HEADER.pack(*fields)
+    fields[4] = crc32c(draft[21:])
+    return _HEADER.pack(*fields)
+
+
+def _remove_derived(disk: Disk, findings: list[Finding]) -> None:
+    for finding in findings:
+        if finding.kind in DERIVED and disk.exists(finding.file):
+            disk.unlink(finding.file)

@@ -1,0 +1,159 @@
+"""Topics as directories: how they come to be, end, and are found again.
+
+Owns the steps of creating and deleting a topic, in an order that a crash at any point leaves finishable. Called by
+`store` under its lock.
+
+Invariants: the catalogue says `creating` before the first directory exists and `deleting` before the first is gone;
+`finish_interrupted` brings either to its end, any number of times.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kstore.errors import UsageError
+from kstore.log import names
+from kstore.log.checkpoints import parse_partition_metadata
+from kstore.log.twins import PartitionFiles
+from kstore.store.catalog import Catalog, Entry, strings
+from kstore.store.directory import METADATA_TOPIC
+
+if TYPE_CHECKING:
+    from kstore.log.disk import Disk
+
+_log = logging.getLogger(__name__)
+
+
+def partitions_of(listing: Iterable[str]) -> dict[str, list[int]]:
+    """Partition numbers of each topic by the directories there are; Kafka's metadata log is none of them."""
+    found: dict[str, list[int]] = {}
+    for name in listing:
+        parsed = names.parse_dir_name(name)
+        if parsed is not None and parsed.kind == "live" and parsed.topic != METADATA_TOPIC:
+            found.setdefault(parsed.topic, []).append(parsed.partition)
+    return {topic: sorted(numbers) for topic, numbers in found.items()}
+
+
+def create(
+    disk: Disk,
+    root: str,
+    catalog: Catalog,
+    name: str,
+    partitions: int,
+    config: Mapping[str, Any],
+    topic_id: str | None,
+) -> None:
+    """Make the directories of a topic. Raises `UsageError` for a bad id and `OSError`, with nothing left behind."""
+    if topic_id is None:
+        topic_id = names.uuid_to_text(names.random_uuid())
+    try:
+        names.uuid_from_text(topic_id)
+    except ValueError:
+        raise UsageError(f"topic id {topic_id!r} is not 22 characters of base64url") from None
+    entry = Entry(topic_id, partitions, strings(config), "creating")
+    catalog.put(name, entry)
+    try:
+        _make_directories(disk, root, name, entry)
+    except OSError:
+        _remove_directories(disk, root, name, range(partitions))
+        catalog.remove(name)
+        raise
+    catalog.put(name, entry._replace(state="live"))
+
+
+def _make_directories(disk: Disk, root: str, name: str, entry: Entry) -> None:
+    for number in range(entry.partitions):
+        path = f"{root}/{names.partition_dir_name(name, number)}"
+        if not disk.exists(path):
+            disk.make_dir(path)
+        PartitionFiles.open(disk, path).write_topic_id(names.uuid_from_text(entry.topic_id))
+        disk.sync_dir(path)
+    disk.sync_dir(root)
+
+
+def delete(disk: Disk, root: str, catalog: Catalog, name: str, numbers: Sequence[int]) -> None:
+    """Remove a topic's directories and its entry. Raises `OSError`; the next open finishes what was begun."""
+    catalog.put(name, Entry(catalog.topic_id(name), len(numbers), {}, "deleting"))
+    _remove_directories(disk, root, name, numbers)
+    catalog.remove(name)
+
+
+def _remove_directories(disk: Disk, root: str, name: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        path = f"{root}/{names.partition_dir_name(name, number)}"
+        if disk.exists(path):
+            doomed = f"{root}/{names.delete_dir_name(name, number)}"
+            disk.rename(path, doomed)
+            disk.sync_dir(root)
+            _remove_directory(disk, doomed)
+    disk.sync_dir(root)
+
+
+def _remove_directory(disk: Disk, path: str) -> None:
+    """Remove a directory of ours or Kafka's; a file that is neither's keeps it there."""
+    strangers = False
+    for name in disk.list(path):
+        if is_log_file(name):
+            disk.unlink(f"{path}/{name}")
+        else:
+            strangers = True
+    if strangers:
+        _log.warning("%s holds files that are not Kafka's; it is left where it is", path)
+    else:
+        disk.remove_dir(path)
+
+
+def is_log_file(name: str) -> bool:
+    """Whether a file of a partition directory is Kafka's or kstore's."""
+    return (
+        names.parse_file_name(name) is not None
+        or name in (names.EPOCHS_FILE, names.PARTITION_METADATA_FILE)
+        or name.startswith("kstore-")
+        or name.endswith((".corrupt", ".tmp"))
+    )
+
+
+def finish_interrupted(disk: Disk, root: str, catalog: Catalog) -> None:
+    """Bring creations and deletions that a crash interrupted to their end. Raises `OSError`."""
+    listing = disk.list(root)
+    for name, entry in catalog.unfinished().items():
+        if entry.state == "creating":
+            _make_directories(disk, root, name, entry)
+            catalog.put(name, entry._replace(state="live"))
+        else:
+            _remove_directories(disk, root, name, partitions_of(listing).get(name, []))
+            catalog.remove(name)
+    for name in listing:
+        parsed = names.parse_dir_name(name)
+        if parsed is not None and parsed.kind == "delete":
+            _remove_directory(disk, f"{root}/{name}")
+
+
+def stored_id(disk: Disk, root: str, name: str, numbers: Sequence[int]) -> str:
+    """The topic id that a partition's own file tells, or an empty string."""
+    path = f"{root}/{names.partition_dir_name(name, numbers[0])}/{names.PARTITION_METADATA_FILE}"
+    if not disk.exists(path):
+        return ""
+    topic_id = parse_partition_metadata(disk.read_file(path))
+    return "" if topic_id is None else names.uuid_to_text(topic_id)
+
+
+def unknown(name: str, root: str, known: Iterable[str]) -> str:
+    """The message for a topic that is not there, with the nearest one that is."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if near:
+        return f"no topic {name} in {root}; did you mean {near[0]}?"
+    return f"no topic {name} in {root}; `kstore topics list --dir {root}` shows what is there"
+
+
+def inherited_configs(disk: Disk, root: str) -> dict[str, dict[str, str]]:
+    """Topic configurations that Kafka's own metadata log in this directory tells."""
+    if not disk.exists(f"{root}/{METADATA_TOPIC}-0"):
+        return {}
+    from kstore.kraft.metadata import read_metadata
+
+    metadata = read_metadata(disk, root)
+    return {} if metadata is None else {name: topic.config for name, topic in metadata.topics.items()}
