@@ -25,7 +25,7 @@ from kstore.config import StoreConfig
 from kstore.errors import UsageError
 from kstore.inspect.report import Finding, Report
 from kstore.inspect.segments import Checked, check_segments
-from kstore.inspect.verify import is_partition, partition_directories, verify
+from kstore.inspect.verification import is_partition, partition_directories, verify
 from kstore.limits import BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES, INT32_MAX
 from kstore.log import names
 from kstore.log.disk import OsDisk
