@@ -33,8 +33,8 @@ _UNESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _BLANK = " \t\f"
 _KAFKAS_KEYS = frozenset({"version", "cluster.id", "node.id", "broker.id", "directory.id"})
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_KEY = re.compile(r"(?:[^\\=: \t\f]|\\.)*")
-_SEPARATOR = re.compile(r"[ \t\f]*[=:]?[ \t\f]*")
+_ENTRY = re.compile(r"((?:[^\\=: \t\f]|\\.)*)[ \t\f]*[=:]?[ \t\f]*(.*)")
+_BROKEN_UNICODE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?![0-9a-fA-F]{4})")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 
 
@@ -96,12 +96,10 @@ def parse_properties(data: bytes) -> dict[str, str] | None:
     """All keys and values; the last of equal keys wins. None where Java refuses: a broken `\\u` escape."""
     properties: dict[str, str] = {}
     for line in _logical_lines(data.decode("latin-1")):
-        key = _KEY.match(line)
-        separator = _SEPARATOR.match(line, key.end() if key else 0)
-        value = line[separator.end() if separator else 0 :]
-        if key is None or re.search(r"(?<!\\)(?:\\\\)*\\u(?![0-9a-fA-F]{4})", line):
+        entry = _ENTRY.fullmatch(line)
+        if entry is None or _BROKEN_UNICODE.search(line):
             return None
-        properties[_unescape(key.group())] = _unescape(value)
+        properties[_unescape(entry[1])] = _unescape(entry[2])
     return properties
 
 

@@ -121,11 +121,35 @@ def test_round_trip(properties):
     assert parse_properties(format_properties(properties, now_ms=0)) == properties
 
 
-def test_the_order_is_that_of_javas_hash_map():
-    """13 keys make its table double; the order is what Java 17 prints."""
-    keys = [f"key.{number}x{number * 7919 % 101}" for number in range(13)]
-    stored = parse_properties(format_properties(dict.fromkeys(keys, "v"), now_ms=0))
-    assert " ".join(stored) == (
-        "key.10x6 key.11x47 key.2x82 key.6x44 key.8x25 key.12x88 key.0x0 "
-        "key.5x3 key.3x22 key.7x85 key.1x41 key.4x63 key.9x66"
-    )
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (12, "10x6 11x47 2x82 6x44 8x25 0x0 5x3 3x22 7x85 1x41 4x63 9x66"),
+        (13, "10x6 11x47 2x82 6x44 8x25 12x88 0x0 5x3 3x22 7x85 1x41 4x63 9x66"),
+        (3, "2x82 0x0 1x41"),
+    ],
+)
+def test_the_order_is_that_of_javas_hash_map(count, expected):
+    """As Java 17 prints it; the twelfth key makes its table double."""
+    keys = [f"{number}x{number * 7919 % 101}" for number in range(count)]
+    stored = parse_properties(format_properties({f"key.{key}": "v" for key in keys}, now_ms=0))
+    assert " ".join(key.removeprefix("key.") for key in stored) == expected
+
+
+def test_the_order_of_keys_that_are_not_ascii():
+    keys = ["日本", "Ā", "ключ", "a", "b", "c", "\U0001f600"]
+    assert list(parse_properties(format_properties(dict.fromkeys(keys, "v"), now_ms=0))) == [
+        "Ā",
+        "a",
+        "b",
+        "c",
+        "ключ",
+        "\U0001f600",
+        "日本",
+    ]
+
+
+def test_node_ids_are_int32():
+    for number, fits in {2**31 - 1: True, 2**31: False, -(2**31): True, -(2**31) - 1: False}.items():
+        meta = parse_meta_properties(b"version=1\ncluster.id=c\nnode.id=%d\n" % number)
+        assert (meta is not None and meta.node_id == number) == fits
