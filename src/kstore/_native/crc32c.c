@@ -28,9 +28,8 @@ static uint32_t by_table(uint32_t state, const unsigned char *p, size_t n)
         memcpy(&low, p, 4);
         memcpy(&high, p + 4, 4);
         low ^= state;
-        state = slices[7][low & 255] ^ slices[6][(low >> 8) & 255] ^ slices[5][(low >> 16) & 255] ^ slices[4][low >> 24];
-        state ^= slices[3][high & 255] ^ slices[2][(high >> 8) & 255] ^ slices[1][(high >> 16) & 255] ^
-                 slices[0][high >> 24];
+        state = slices[7][low & 255] ^ slices[6][low >> 8 & 255] ^ slices[5][low >> 16 & 255] ^ slices[4][low >> 24] ^
+                slices[3][high & 255] ^ slices[2][high >> 8 & 255] ^ slices[1][high >> 16 & 255] ^ slices[0][high >> 24];
     }
     for (; n; n--) state = (state >> 8) ^ slices[0][(state ^ *p++) & 255];
     return state;
