@@ -5,7 +5,7 @@
 
 #include "crc32c_rungs.h"
 
-/* -- slicing by eight -------------------------------------------------------------------------------------------- */
+/* -- slicing by eight ------------------------------------------------------------------------------------------- */
 
 /* slices[k][b]: the register after the byte b and then k zero bytes. */
 static uint32_t slices[8][256];
@@ -35,7 +35,7 @@ static uint32_t by_table(uint32_t state, const unsigned char *p, size_t n)
     return state;
 }
 
-/* -- algebra ------------------------------------------------------------------------------------------------------ */
+/* -- algebra ----------------------------------------------------------------------------------------------------- */
 
 uint32_t ks_crc32c_multiply(uint32_t a, uint32_t b)
 {
@@ -83,7 +83,7 @@ uint32_t ks_crc32c_combine_portable(uint32_t crc1, uint32_t crc2, uint64_t len2)
     return crc1 ^ crc2;
 }
 
-/* -- the choice --------------------------------------------------------------------------------------------------- */
+/* -- the choice -------------------------------------------------------------------------------------------------- */
 
 static const char *const names[KS_RUNGS] = {"table", "armv8", "sse42", "avx2", "avx512"};
 static ks_crc32c_function *rungs[KS_RUNGS] = {by_table}; /* NULL: not on this processor */

@@ -63,7 +63,7 @@ static inline uint64_t load64(const unsigned char *p)
     return v;
 }
 
-/* -- sse42 -------------------------------------------------------------------------------------------------------- */
+/* -- sse42 ------------------------------------------------------------------------------------------------------- */
 
 SSE42 static inline uint32_t one_stream(uint32_t state, const unsigned char *p, size_t n)
 {
@@ -129,7 +129,7 @@ SSE42 uint32_t ks_crc32c_sse42(uint32_t state, const unsigned char *p, size_t n)
     return n < STREAMS_FROM ? one_stream(state, p, n) : three_streams(state, p, n);
 }
 
-/* -- folding ------------------------------------------------------------------------------------------------------ */
+/* -- folding ----------------------------------------------------------------------------------------------------- */
 
 /* The constants of a fold across so many bytes, as { first half, last half } of a lane. */
 #define FOLD_16 0xF20C0DFE, 0x493C7D27  /* x159, x95 */
@@ -208,7 +208,7 @@ SSE42 static inline uint32_t join(uint32_t folded, const struct streams *s, size
     return (uint32_t)(_mm_crc32_u64(0, joined) ^ s->c);
 }
 
-/* -- avx2 --------------------------------------------------------------------------------------------------------- */
+/* -- avx2 -------------------------------------------------------------------------------------------------------- */
 
 #define ROUND_AVX2 (4 * 32 + 3 * 8 * ROUND_WORDS)
 
@@ -286,7 +286,7 @@ AVX2 uint32_t ks_crc32c_avx2(uint32_t state, const unsigned char *p, size_t n)
     return finish(join_2(lanes), p, n);
 }
 
-/* -- avx512 ------------------------------------------------------------------------------------------------------- */
+/* -- avx512 ------------------------------------------------------------------------------------------------------ */
 
 #define ROUND_AVX512 (4 * 64 + 3 * 8 * ROUND_WORDS)
 

@@ -6,9 +6,11 @@ import array
 import mmap
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import crc32c as oracle
 import numpy as np
@@ -193,3 +195,39 @@ def test_no_byte_beyond_either_end_is_read() -> None:
     """Pages without access on both sides: a read beyond the buffer ends the process."""
     done = python(GUARDED)
     assert done.stdout.strip() == "done", done.returncode
+
+
+# -- the other architecture, emulated ------------------------------------------------------------------------------
+
+CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+
+EMULATED = """
+#include <stdio.h>
+#include "crc32c.h"
+int main(void)
+{
+    static unsigned char data[70000];
+    size_t n = fread(data, 1, sizeof data, stdin);
+    if (!ks_crc32c_supported(KS_RUNG_ARMV8)) return 1;
+    for (size_t length = 0; length < 4097; length++)
+        printf("%u\\n", ks_crc32c_with(KS_RUNG_ARMV8, 0, data + length % 64, length));
+    printf("%u\\n", ks_crc32c_with(KS_RUNG_ARMV8, 0, data, n));
+    return 0;
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which(CROSS_COMPILER) and shutil.which(EMULATOR)), reason=f"needs {CROSS_COMPILER} and {EMULATOR}"
+)
+def test_the_arm_instructions_under_emulation(tmp_path: Path) -> None:
+    sources = Path(native.__file__).parent
+    main, program = tmp_path / "main.c", tmp_path / "main"
+    main.write_text(EMULATED)
+    files = [str(main), *(str(sources / name) for name in ("crc32c.c", "crc32c_arm.c"))]
+    subprocess.run([CROSS_COMPILER, "-O2", "-static", "-I", str(sources), *files, "-o", str(program)], check=True)
+    data = random.Random(3).randbytes(70000)
+    done = subprocess.run([EMULATOR, str(program)], input=data, capture_output=True, check=True)
+    expected = [oracle.crc32c(data[n % 64 : n % 64 + n]) for n in LENGTHS] + [oracle.crc32c(data)]
+    assert [int(line) for line in done.stdout.split()] == expected
