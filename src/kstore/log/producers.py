@@ -157,6 +157,11 @@ class ProducerEntry:
         """Sequence of the newest batch of this epoch, or `NO_SEQUENCE`."""
         return self.batches[-1].last_sequence if self.batches else NO_SEQUENCE
 
+    @property
+    def next_sequence(self) -> int:
+        """The sequence with which the next batch of this epoch begins: 0 for the first, and again after 2^31-1."""
+        return (self.batches[-1].last_sequence + 1) % _SEQUENCES if self.batches else 0
+
     def copy(self) -> ProducerEntry:
         """An independent copy."""
         return ProducerEntry(
@@ -182,8 +187,8 @@ class ProducerEntry:
 
     def duplicate_of(self, batch: ProducerBatch) -> Duplicate | None:
         """The remembered batch with exactly the sequences of `batch`, in the same epoch."""
-        if batch.producer_epoch == self.epoch:
-            for stored in self.batches:
+        if batch.producer_epoch == self.epoch and batch.base_sequence != self.next_sequence:
+            for stored in self.batches:  # the last sequence first: it is stored, the first one is computed
                 if stored.last_sequence == batch.last_sequence and stored.first_sequence == batch.base_sequence:
                     return Duplicate(stored.first_offset, stored.last_offset, stored.timestamp_ms)
         return None
@@ -460,7 +465,7 @@ def _check_sequence(entry: ProducerEntry | None, batch: ProducerBatch, version: 
     elif batch.producer_epoch != entry.epoch:
         expected = 0
     else:
-        expected = (entry.last_sequence + 1) % _SEQUENCES
+        expected = entry.next_sequence
     if first != expected:
         raise OutOfOrderSequence(
             f"producer {batch.producer_id}, epoch {batch.producer_epoch}: sequence {first} came, {expected} is next"

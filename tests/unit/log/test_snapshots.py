@@ -57,6 +57,11 @@ def test_only_the_last_batch_is_kept():
     assert (read.txn_first_offset, read.epoch, read.last_timestamp_ms) == (40, 2, 99)
 
 
+def test_a_batch_that_ends_at_offset_0_is_a_batch():
+    entry = ProducerEntry(7, 0, last_timestamp_ms=5, txn_first_offset=0, batches=[StoredBatch(0, 0, 0, 5)])
+    assert parse_snapshot(format_snapshot([entry])) == (entry,)
+
+
 OFFSETS = st.integers(0, 2**63 - 1)
 ENTRIES = st.builds(
     lambda pid, epoch, ts, coordinator, txn, batch: ProducerEntry(
