@@ -24,12 +24,12 @@ static void fill_slices(void)
 static uint32_t by_table(uint32_t state, const unsigned char *p, size_t n)
 {
     for (; n >= 8; p += 8, n -= 8) {
-        uint32_t low, high;
-        memcpy(&low, p, 4);
-        memcpy(&high, p + 4, 4);
-        low ^= state;
-        state = slices[7][low & 255] ^ slices[6][low >> 8 & 255] ^ slices[5][low >> 16 & 255] ^ slices[4][low >> 24] ^
-                slices[3][high & 255] ^ slices[2][high >> 8 & 255] ^ slices[1][high >> 16 & 255] ^ slices[0][high >> 24];
+        uint32_t w0, w1;
+        memcpy(&w0, p, 4);
+        memcpy(&w1, p + 4, 4);
+        w0 ^= state;
+        state = slices[7][w0 & 255] ^ slices[6][w0 >> 8 & 255] ^ slices[5][w0 >> 16 & 255] ^ slices[4][w0 >> 24] ^
+                slices[3][w1 & 255] ^ slices[2][w1 >> 8 & 255] ^ slices[1][w1 >> 16 & 255] ^ slices[0][w1 >> 24];
     }
     for (; n; n--) state = (state >> 8) ^ slices[0][(state ^ *p++) & 255];
     return state;

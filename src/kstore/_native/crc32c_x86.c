@@ -160,8 +160,8 @@ SSE42 static inline uint32_t finish(__m128i lane, const unsigned char *p, size_t
 }
 
 /* Both at once: products run in the vector units and crc32q in an integer unit, so that a long message is parted into
- * one piece for the folds and three behind it for the streams. The proportion suits processors that start a wide product
- * each cycle (Ice Lake) and each second cycle (Zen 4). */
+ * one piece for the folds and three behind it for the streams. The proportion suits processors that start a wide
+ * product each cycle (Ice Lake) and each second cycle (Zen 4). */
 struct streams {
     const unsigned char *first, *second, *third;
     uint64_t a, b, c;
