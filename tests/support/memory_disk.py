@@ -12,6 +12,7 @@ class MemoryDisk:
     def __init__(self, files=()):
         self.files: dict[str, bytes] = dict(files)
         self.calls: list[str] = []
+        self.open_files = 0
         self._failure: tuple[int, OSError] | None = None
 
     def fail(self, after: int = 0, number: int = errno.EIO) -> None:
@@ -74,6 +75,7 @@ class MemoryFile:
     def __init__(self, disk, path):
         self.disk = disk
         self.path = path
+        disk.open_files += 1
 
     def write_at(self, data, position):
         data = bytes(data)
@@ -97,4 +99,4 @@ class MemoryFile:
         return len(self.disk.files[self.path])
 
     def close(self):
-        pass
+        self.disk.open_files -= 1

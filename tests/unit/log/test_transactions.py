@@ -142,7 +142,10 @@ def test_the_first_abort_makes_the_file():
     for entry in ENTRIES:
         index.append(entry)
     index.flush()
+    assert disk.open_files == 1
     index.close()
+    index.close()
+    assert disk.open_files == 0
     assert disk.files == {PATH: KAFKAS}
     assert disk.calls[-1] == f"sync {PATH}"
     assert index.size_bytes == 68
