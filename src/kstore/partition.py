@@ -22,6 +22,7 @@ from kstore import compression as codecs
 from kstore.errors import ClosedError, CorruptionError, UsageError
 from kstore.log.appended import Appended
 from kstore.log.commit import GroupCommit
+from kstore.log.special import append_marker
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -112,6 +113,33 @@ class Partition:
         if durable is False or (durable is None and self._flush_messages > appended.next_offset):
             return appended
         return self._settled(appended, durable)
+
+    def end_transaction(
+        self,
+        producer_id: int,
+        producer_epoch: int,
+        *,
+        commit: bool,
+        coordinator_epoch: int = 0,
+        timestamp_ms: int | None = None,
+    ) -> Appended:
+        """Write the control record that commits or aborts a producer's transaction in this partition.
+
+        What a transaction coordinator does with WriteTxnMarkers; the record takes an offset. Raises
+        `InvalidProducerEpoch` for an epoch older than the partition has seen.
+        """
+        if timestamp_ms is None:
+            timestamp_ms = self._clock()
+        with self._writer:
+            self._require_writable()
+            return append_marker(
+                self._log,
+                producer_id,
+                producer_epoch,
+                commit=commit,
+                coordinator_epoch=coordinator_epoch,
+                timestamp_ms=timestamp_ms,
+            )
 
     def flush(self) -> None:
         """Return once everything appended so far is on the medium; raises `StorageError` if that fails."""

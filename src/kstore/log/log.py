@@ -362,6 +362,18 @@ class Log:
                 self.derived.segment_deleted(segment.base_offset)
         return offset
 
+    def replicate_from(self, high_watermark: int) -> None:
+        """Hand the high watermark to a replica role, starting at `high_watermark`: appends stop moving it."""
+        self._replicated = True
+        view = self.view
+        self.view = view.with_offsets(high_watermark=high_watermark)
+        self._publish(view.log_end_offset)
+
+    def stand_alone(self) -> None:
+        """End the replica role: the high watermark is the log end again."""
+        self._replicated = False
+        self._publish(self.view.log_end_offset)
+
     def advance_high_watermark(self, offset: int) -> None:
         """Publish a new high watermark, as a replica role decides it. Never goes back, never above the end."""
         view = self.view
