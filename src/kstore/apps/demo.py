@@ -230,7 +230,7 @@ class Demo:
             f"  kstore topics describe --dir {self.data}\n"
             f"  kstore consume {TOPIC} --dir {self.data} --partition 0 --offset 1000 --max-messages 3 --json\n"
             f"  kstore graduate {self.data} --to {self.directory}/kafka     # a real broker boots on that\n"
-            "Read on: README.md, then docs/howto/file-applications.md and docs/ARCHITECTURE.md."
+            "Read on: README.md, then docs/howto/follow-a-file.md and docs/ARCHITECTURE.md."
         )
         return 1 if self.failures else 0
 

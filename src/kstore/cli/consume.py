@@ -167,7 +167,8 @@ class _Printing:
         try:
             batches = partition.read(offset, max_bytes=READ_BYTES, isolation=self._args.isolation)
             for record in batches:
-                yield record, record.offset + 1
+                if record.offset >= offset:
+                    yield record, record.offset + 1
             yield None, batches.next_offset
         except OffsetOutOfRange as gone:
             if self._args.offset is not None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from kstore._native import batch as native
 from kstore._native.crc32c import crc32c
 from kstore._native.scan import Range
+from kstore._native.segment import Segment
 from kstore.config import StoreConfig
 from kstore.errors import UsageError
 from kstore.inspect.report import Finding, Report
@@ -98,6 +99,8 @@ def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Ac
             if not partition.endswith(f"/{names.METADATA_TOPIC}-0"):
                 _repair_partition(disk, partition)
         _remove_derived(disk, findings)
+        for partition in partition_directories(disk, root):
+            _rebuild_indexes(disk, partition)
         marker = f"{root}/{names.CLEAN_SHUTDOWN_FILE}"
         if actions and disk.exists(marker):
             disk.unlink(marker)
@@ -125,7 +128,7 @@ def _rewrite(disk: Disk, checked: Checked) -> None:
         piece = data[stretch.position : stretch.end_position]
         if stretch in checked.scan.good:
             parts.append(piece)
-            epoch = native.headers(piece)[-1].leader_epoch
+            epoch = list(native.headers(piece))[-1].leader_epoch
             continue
         if bytes(piece).strip(b"\0"):
             disk.write_file_atomic(corrupt_name(file, stretch.position), bytes(piece))
@@ -140,6 +143,20 @@ def _rewrite(disk: Disk, checked: Checked) -> None:
         if disk.exists(f"{directory}/{sidecar}"):
             disk.unlink(f"{directory}/{sidecar}")
     disk.sync_dir(directory)
+
+
+def _rebuild_indexes(disk: Disk, path: str) -> None:
+    """Make the indexes of every segment that lacks one; recovery does so only above the recovery point."""
+    listing = set(disk.list(path))
+    for name in sorted(listing):
+        parsed = names.parse_file_name(name)
+        if parsed is None or parsed.kind != names.LOG or parsed.suffix:
+            continue
+        if {names.index_name(parsed.offset), names.timeindex_name(parsed.offset)} <= listing:
+            continue
+        segment = Segment(disk, path, parsed.offset, writable=True)
+        segment.recover()
+        segment.close()
 
 
 def _holes(stretch: Range, leader_epoch: int) -> list[bytes]:

@@ -6,8 +6,8 @@ by `Store` (`store.groups`), applications and the command line; `graduate` reads
 A writing store appends a commit to `__consumer_offsets`. A read-only store, the consumer beside a running writer,
 may not touch a log: it keeps its group's commits in a file of its own in the root, `kstore-group-NAME`, replaced
 atomically and checksummed, which Kafka ignores. Whoever has the directory open for writing folds what is newer in
-there into `__consumer_offsets`: at open, on the background tick and at close. docs/decisions/group-commits.md tells
-why.
+there into `__consumer_offsets`: at open, on the background tick and at close. docs/decisions/0009-group-commits.md
+tells why.
 
 Invariants:
 1. A commit is on the medium when `commit` returns.

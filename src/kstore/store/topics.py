@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kstore._native.segment import Segment
 from kstore.errors import UsageError
 from kstore.log import names
 from kstore.log.checkpoints import parse_partition_metadata
@@ -70,6 +71,10 @@ def _make_directories(disk: Disk, root: str, name: str, entry: Entry) -> None:
         if not disk.exists(path):
             disk.make_dir(path)
         PartitionFiles.open(disk, path).write_topic_id(names.uuid_from_text(entry.topic_id))
+        if not disk.exists(f"{path}/{names.log_name(0)}"):  # so that a reader finds a log, if an empty one
+            first = Segment(disk, path, 0, writable=True)
+            first.create()
+            first.close(sync=False)
         disk.sync_dir(path)
     disk.sync_dir(root)
 

@@ -98,7 +98,7 @@ def test_batch_headers(name):
     case = corpus.case(name)
     for directory, base, data in pieces(case):
         rows = [row for row in case.batches.get(directory, []) if row["segment"] == base]
-        found = native.headers(data)
+        found = list(native.headers(data))
         assert [header_row(header) for header in found] == [without(row, "dir", "segment", "codec") for row in rows]
         assert [header.codec for header in found] == [codec_id(row["codec"]) for row in rows]
 
