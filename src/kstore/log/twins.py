@@ -6,8 +6,9 @@ it must have and what they say. Every write goes to the twin first, with the dig
 file; a crash between the two leaves a file that matches one of both.
 
 A file that matches neither was damaged, or written by a Kafka that ran here since. What tells them apart is
-`others_ran`: kstore's clean marker carries no broker epoch and Kafka's does; Kafka removes a marker at its start; the
-metadata log `__cluster_metadata-0` changes with every boot. Then:
+`others_ran`: Kafka's clean marker carries the epoch with which the broker registered at that boot, and the twin knows
+the one in kstore's; Kafka removes a marker at its start; the metadata log `__cluster_metadata-0` changes with every
+boot. Then:
 
     file                       nobody else ran                others ran
     recovery points            the smaller number to scan     the smaller number to scan
@@ -110,6 +111,7 @@ class RootCheckpoints:
         self._twins: dict[str, Twin] = {}
         self._beliefs: dict[str, _Belief] = {}
         self._writable = True
+        self._marker_epoch = NO_BROKER_EPOCH
         self.was_clean = False
         """The last stop was clean: no log needs recovery."""
         self.others_ran = False
@@ -131,8 +133,10 @@ class RootCheckpoints:
         if known is not None:
             self._twins = known[1]
             closed, stamp = known[0]["closed"], known[0]["others"]
-            foreign = marker != NO_BROKER_EPOCH if marker is not None else closed and marker_data is None
+            own = known[0].get("marker", NO_BROKER_EPOCH)
+            foreign = marker != own if marker is not None else closed and marker_data is None
             self.others_ran = foreign or stamp != self._others_stamp()
+        self._marker_epoch = NO_BROKER_EPOCH if marker is None else marker
         damaged = [names.CLEAN_SHUTDOWN_FILE] if marker_data is not None and marker is None else []
         for name in _OFFSET_FILES:
             belief = _judge(name, read_optional(disk, self._path(name)), self._twins.get(name), self.others_ran)
@@ -214,10 +218,15 @@ class RootCheckpoints:
         self._write(names.META_PROPERTIES_FILE, data, data.decode("latin-1"))
         self.meta = meta
 
-    def finish(self) -> None:
-        """The last act of a clean close, after the last checkpoints: the marker, durably. Raises `OSError`."""
+    def finish(self, broker_epoch: int = NO_BROKER_EPOCH) -> None:
+        """The last act of a clean close, after the last checkpoints: the marker, durably. Raises `OSError`.
+
+        `broker_epoch` is the one with which the broker of this directory registered last, where Kafka's metadata
+        tells it: a controller that reads another one takes the broker's stop for an unclean one (KIP-966).
+        """
+        self._marker_epoch = broker_epoch
         self._write_twin(self._twins, closed=True)
-        self._disk.write_file_atomic(self._path(names.CLEAN_SHUTDOWN_FILE), format_clean_shutdown())
+        self._disk.write_file_atomic(self._path(names.CLEAN_SHUTDOWN_FILE), format_clean_shutdown(broker_epoch))
 
     # -- inside --
 
@@ -239,7 +248,7 @@ class RootCheckpoints:
         self._twins[name] = twin
 
     def _write_twin(self, twins: Mapping[str, Twin], *, closed: bool) -> None:
-        head = {"closed": closed, "others": self._others_stamp()}
+        head = {"closed": closed, "others": self._others_stamp(), "marker": self._marker_epoch}
         self._disk.write_file_atomic(self._path(names.TWIN_FILE), _format_twins(KIND_ROOT, head, twins))
 
     def _read_meta(self) -> bool:

@@ -32,6 +32,7 @@ from kstore.errors import (
     UsageError,
 )
 from kstore.log import names
+from kstore.log.checkpoints import NO_BROKER_EPOCH
 from kstore.log.disk import OsDisk
 from kstore.log.health import Health
 from kstore.log.loader import Known, Loader
@@ -111,6 +112,8 @@ class Store:
         self._ticker: Ticker | None = None
         self._lock: Any = None
         self._last_checkpoint_ms = clock()
+        self._broker_epoch = NO_BROKER_EPOCH
+        """With which the broker of this directory registered last: Kafka trusts no other clean stop."""
         try:
             self._open(create and not read_only)
         except OSError as error:
@@ -136,7 +139,10 @@ class Store:
         if new:
             directory.identify(self._roots, self.config.node_id, self.clock())
         self._catalog = Catalog(self.disk, self.path, self.config)
-        self._catalog.load(topics.inherited_configs(self.disk, self.path))
+        kafkas = topics.kafkas_metadata(self.disk, self.path)
+        self._catalog.load({} if kafkas is None else kafkas.topic_configs)
+        if kafkas is not None and self._roots.meta is not None and self._roots.meta.node_id is not None:
+            self._broker_epoch = kafkas.broker_epochs.get(self._roots.meta.node_id, NO_BROKER_EPOCH)
         clean = self._roots.was_clean
         if not self.read_only:
             self._roots.begin()
@@ -370,7 +376,7 @@ class Store:
         if failure is None and self.health.failure is None:
             self._checkpoint()
             with self.health.guard("write the clean marker of", self.path):
-                self._roots.finish()
+                self._roots.finish(self._broker_epoch)
         if failure is not None:
             raise failure
 

@@ -23,6 +23,7 @@ from kstore.store.catalog import Catalog, Entry, strings
 from kstore.store.directory import METADATA_TOPIC
 
 if TYPE_CHECKING:
+    from kstore.kraft import KraftMetadata
     from kstore.log.disk import Disk
 
 _log = logging.getLogger(__name__)
@@ -154,11 +155,10 @@ def unknown(name: str, root: str, known: Iterable[str]) -> str:
     return f"no topic {name} in {root}; `kstore topics list --dir {root}` shows what is there"
 
 
-def inherited_configs(disk: Disk, root: str) -> dict[str, dict[str, str]]:
-    """Topic configurations that Kafka's own metadata log in this directory tells."""
-    if not disk.exists(f"{root}/{METADATA_TOPIC}-0"):
-        return {}
-    from kstore.kraft.metadata import read_metadata
+def kafkas_metadata(disk: Disk, root: str) -> KraftMetadata | None:
+    """What Kafka's own metadata in this directory tells of topics and brokers; None where there is none."""
+    if not disk.exists(f"{root}/{METADATA_TOPIC}-0") and not disk.exists(f"{root}/bootstrap.checkpoint"):
+        return None
+    from kstore.kraft import read_metadata
 
-    metadata = read_metadata(disk, root)
-    return {} if metadata is None else {name: topic.config for name, topic in metadata.topics.items()}
+    return read_metadata(disk, root)
