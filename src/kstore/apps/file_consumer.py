@@ -273,7 +273,8 @@ class FileConsumer:
         """Values with their offsets, and where to read on."""
         try:
             batches = partition.read(offset, max_bytes=READ_BYTES)
-            return [(record.value or b"", record.offset) for record in batches], batches.next_offset
+            values = [(record.value or b"", record.offset) for record in batches if record.offset >= offset]
+            return values, batches.next_offset
         except OffsetOutOfRange as gone:
             place = gone.log_start_offset if offset < gone.log_start_offset else gone.end_offset
             lost = (

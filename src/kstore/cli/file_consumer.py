@@ -64,6 +64,9 @@ def _run(args: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(common.open_store(args, read_only=True))
+        _require_writable(args.file)
+        if not args.follow:
+            common.find_topic(store, args.topic)
         held = store.groups.hold(args.group)
         stack.callback(held.release)
         bar = stack.enter_context(Progress("reading", "records"))
@@ -76,6 +79,20 @@ def _run(args: argparse.Namespace) -> int:
     common.fold_commits(args)
     _report(args, summary, time.monotonic() - begun_s)
     return 0
+
+
+def _require_writable(path: str) -> None:
+    """Refuse an impossible output before anything is made for it."""
+    import errno
+    import os
+
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not os.path.isdir(folder):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _wait_for_topic(store: Store, name: str) -> None:

@@ -85,6 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     directory = common.directory_of(args)
     position_file = args.position_file or positions.default_path(directory, args.file, args.topic)
     _require_readable(args.file, position_file)
+    positions.load(position_file)
     begun_s = time.monotonic()
     with common.open_store(args, create=True) as store, Progress("sending", "bytes") as bar:
         routing = _routing(args, store)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from typing import Any
 
@@ -80,8 +79,8 @@ def _verify(args: argparse.Namespace) -> int:
     for finding in report.findings:
         _show(finding, args.json)
     common.notice(
-        f"{args.directory}: read {common.counted(report.files, 'file')}, {common.size_text(report.size_bytes)}, "
-        f"{common.counted(report.records, 'record')}: "
+        f"{args.directory}: read {common.counted(report.partitions, 'partition')}, "
+        f"{common.counted(report.segments, 'segment')}, {common.size_text(report.bytes_read)}: "
         + (common.counted(len(report.findings), "finding") if report.findings else "no damage")
     )
     return 1 if report.findings else 0
@@ -112,6 +111,6 @@ def _repair(args: argparse.Namespace) -> int:
 
 def _show(item: Any, as_json: bool) -> None:
     if as_json:
-        common.print_json(dataclasses.asdict(item))
+        common.print_json(item.as_dict())
     else:
         print(item)

@@ -43,11 +43,11 @@ def look(disk: Disk, path: str, *, create: bool) -> bool:
     if not disk.is_dir(path):
         raise NotALogDirectory(f"{path} is a file; a log directory is a folder that holds folders like orders-0")
     listing = disk.list(path)
-    if holds_logs(listing):
-        return False
     own = names.parse_dir_name(path.rstrip("/").rsplit("/", 1)[-1])
     if own is not None and any(names.parse_file_name(name) for name in listing):
         raise NotALogDirectory(f"{path} is one partition's directory; open its parent directory")
+    if holds_logs(listing):
+        return False
     strangers = [name for name in listing if not name.startswith(".") and name != "lost+found"]
     if strangers:
         raise NotALogDirectory(

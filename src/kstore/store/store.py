@@ -147,7 +147,7 @@ class Store:
         if not self.read_only:
             self._roots.begin()
             topics.finish_interrupted(self.disk, self.path, self._catalog)
-        self._numbers = topics.partitions_of(self.disk.list(self.path))
+        self._numbers = topics.partitions_of(self.disk, self.path)
         self._clean = clean
         if not clean and not self.read_only:
             for topic, numbers in self._numbers.items():
@@ -161,7 +161,7 @@ class Store:
         with self._mutex:
             self._require_open()
             if self.read_only:
-                self._numbers = topics.partitions_of(self.disk.list(self.path))
+                self._numbers = topics.partitions_of(self.disk, self.path)
             return {name: self._topic(name) for name in sorted(self._numbers)}
 
     def topic(self, name: str) -> Topic:
@@ -169,7 +169,7 @@ class Store:
         with self._mutex:
             self._require_open()
             if self.read_only and name not in self._numbers:
-                self._numbers = topics.partitions_of(self.disk.list(self.path))
+                self._numbers = topics.partitions_of(self.disk, self.path)
             self._require_topic(name)
             return self._topic(name)
 
@@ -256,7 +256,7 @@ class Store:
         with self._mutex:
             self._require_open()
             if self.read_only and topic not in self._numbers:
-                self._numbers = topics.partitions_of(self.disk.list(self.path))
+                self._numbers = topics.partitions_of(self.disk, self.path)
             numbers = self._require_topic(topic)
             if index not in numbers:
                 raise UnknownTopicOrPartition(

@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def partitions_of(listing: Iterable[str]) -> dict[str, list[int]]:
-    """Partition numbers of each topic by the directories there are; Kafka's metadata log is none of them."""
+def partitions_of(disk: Disk, root: str) -> dict[str, list[int]]:
+    """Partition numbers of each topic by the directories there are; Kafka's metadata log is none of them.
+
+    A file may have such a name too (`kstore-tail-1`), so each is looked at.
+    """
     found: dict[str, list[int]] = {}
-    for name in listing:
+    for name in disk.list(root):
         parsed = names.parse_dir_name(name)
-        if parsed is not None and parsed.kind == "live" and parsed.topic != METADATA_TOPIC:
+        if parsed is None or parsed.kind != "live" or parsed.topic == METADATA_TOPIC:
+            continue
+        if disk.is_dir(f"{root}/{name}"):
             found.setdefault(parsed.topic, []).append(parsed.partition)
     return {topic: sorted(numbers) for topic, numbers in found.items()}
 
@@ -130,7 +135,7 @@ def finish_interrupted(disk: Disk, root: str, catalog: Catalog) -> None:
             _make_directories(disk, root, name, entry)
             catalog.put(name, entry._replace(state="live"))
         else:
-            _remove_directories(disk, root, name, partitions_of(listing).get(name, []))
+            _remove_directories(disk, root, name, partitions_of(disk, root).get(name, []))
             catalog.remove(name)
     for name in listing:
         parsed = names.parse_dir_name(name)
