@@ -68,15 +68,26 @@ package: wheel build $(VENV)/.group-test ## build the wheel, look into it, insta
 
 # -- tests -------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-all property soak interop fuzz
+.PHONY: test slow interop fuzz soak breakit
 test: build $(VENV)/.group-test ## build and run the tests that need no JVM and no patience
 	@$(PYTEST) -n $(JOBS) -m "not slow and not interop and not package" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
-test-all: build $(VENV)/.group-test ## the slow ones too
-	@HYPOTHESIS_PROFILE=ci $(PYTEST) -n $(JOBS) -m "not interop and not package" $(wildcard $(SUITES) tests/fuzz) $(PYTEST_ARGS)
+slow: build $(VENV)/.group-test ## the tests that walk far: crash states, bit flips, failing calls
+	@HYPOTHESIS_PROFILE=ci $(PYTEST) -n $(JOBS) -m "slow and not interop" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
 interop: build $(VENV)/.group-test $(VENV)/.group-interop ## against a real Kafka on loopback (needs Java 17 and Maven)
 	@$(PYTEST) -m "interop" tests/interop $(PYTEST_ARGS)
+
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.group-build ## every native parser under libFuzzer with sanitizers, FUZZ_SECONDS each (needs clang)
+	@$(RUN) tests/fuzz/run.py $(FUZZ_SECONDS)
+
+SOAK_MINUTES ?= 10
+soak: build $(VENV)/.group-test ## crash states and random programs for SOAK_MINUTES, with new seeds
+	@$(RUN) tests/crash/soak.py $(SOAK_MINUTES)
+
+breakit: build $(VENV)/.group-test ## plant deliberate faults one at a time; each must be noticed by a test
+	@$(RUN) tests/breakit/run.py
 
 # -- judgement ---------------------------------------------------------------------------------------------------
 
