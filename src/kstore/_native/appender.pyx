@@ -16,6 +16,7 @@ Invariants
 import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport EINVAL
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from posix.stdlib cimport posix_memalign
@@ -178,7 +179,7 @@ cdef class Appender:
         while data < end:
             if data == batch_end:
                 if ks_batch_parse(data, end, &header) != KS_OK:
-                    return 5                             # EIO: the buffer changed since it was checked
+                    return EINVAL                        # the buffer changed since it was checked
                 memcpy(stamped, data, KS_BATCH_HEADER_BYTES)
                 ks_batch_stamp(stamped, next_offset, leader_epoch)
                 next_offset += header.last_offset_delta + 1
@@ -213,7 +214,8 @@ cdef class Appender:
         cdef unsigned char stamped[DIGEST_BYTES]
         cdef long long position = self.size_bytes, base_offset
         while data < end:
-            ks_batch_parse(data, end, &header)
+            if ks_batch_parse(data, end, &header) != KS_OK:
+                self.cut_back(EINVAL)                    # as in `stage`; the batches before it stay
             base_offset = next_offset if stamp else header.base_offset
             memcpy(stamped, data, DIGEST_BYTES)
             if stamp:
@@ -225,8 +227,8 @@ cdef class Appender:
                 self.first_timestamp_ms = header.max_timestamp
             position += header.size_bytes
             data += header.size_bytes
-        self.next_offset = next_offset
-        self.size_bytes = position
+            self.next_offset = next_offset
+            self.size_bytes = position
         return 0
 
     cdef cut_back(self, int error):
@@ -241,7 +243,7 @@ cdef class Appender:
 
     def is_full(self, long long size_bytes, long long last_offset, long long segment_bytes):
         """Kafka's LogSegment.shouldRoll without its time rule: by size, full indexes, or offset range."""
-        return (self.size_bytes > segment_bytes - size_bytes
+        return (0 < self.size_bytes and self.size_bytes > segment_bytes - size_bytes
                 or self.indexes.is_full()
                 or not 0 <= last_offset - self.base_offset <= INT32_MAX)
 

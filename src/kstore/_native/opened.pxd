@@ -3,6 +3,7 @@
 
 cdef class Openable:
     cdef bint touched                   # used since the hand last passed
+    cdef bint listed                    # among those that its OpenSegments counts
 
     cdef int shut(self) except -1
 

@@ -30,6 +30,9 @@ cdef class OpenSegments:
     cdef int add(self, Openable segment) except -1:
         cdef Openable other
         segment.touched = True
+        if segment.listed:
+            return 0
+        segment.listed = True
         if len(self.opened) < self.limit:
             self.opened.append(segment)
             return 0
@@ -40,11 +43,13 @@ cdef class OpenSegments:
                 break
             other.touched = False
         self.opened[self.hand] = segment
+        other.listed = False
         other.shut()
         return 0
 
     cdef int remove(self, Openable segment) except -1:
         cdef Py_ssize_t i
+        segment.listed = False
         for i in range(len(self.opened)):
             if self.opened[i] is segment:
                 self.opened[i] = self.opened[-1]

@@ -11,9 +11,11 @@ Invariants
      is cut, and unlinking a file takes no mapping away.
 """
 
+from kstore.errors import CorruptionError
 from kstore._native import scan as scan_module
 from kstore._native.batch cimport batch_header
-from kstore._native.index cimport OffsetIndex, ks_offset_index_search_position
+from kstore._native.batches cimport make_batches
+from kstore._native.index cimport OffsetIndex, TimeIndex, ks_offset_index_search_position
 from kstore._native.scan cimport KS_WALK_BAD, KS_WALK_END, KS_WALK_FOUND, ks_walk_step
 from kstore._native.status cimport KS_BAD_HEADER
 from kstore._native.stored cimport StoredSegment
@@ -89,7 +91,7 @@ cdef class ReadableSegment(StoredSegment):
         cdef long long last_position = walk.w.last_position
         cdef Py_ssize_t slot
         cdef int result
-        if target - position > 2 * self.index_interval_bytes:
+        if offsets is not None and target - position > 2 * self.index_interval_bytes:
             # One entry short of the nearest, so that at least one batch is stepped over on the way.
             slot = ks_offset_index_search_position(offsets.data, offsets.count, min(target, walk.w.end) - 1) - 1
             if slot < 0 or offsets.position_at(slot) <= position or not self.jump(walk, offsets, slot):
@@ -105,12 +107,14 @@ cdef class ReadableSegment(StoredSegment):
 
     cpdef read(self, long long position, long long end_position):
         """The raw bytes `[position, end_position)`, unchecked, as a read-only memoryview."""
+        cdef bytes copied
         self.ready(end_position)
         if self.mapped:
             return self.mapping.view[position:end_position]
-        if self.file is None:
-            return memoryview(b"")
-        return memoryview(self.file.read_at(position, end_position - position))
+        copied = self.file.read_at(position, end_position - position) if end_position > position else b""
+        if len(copied) < end_position - position:
+            raise CorruptionError(self.path, position, "the file became shorter while it was read")
+        return memoryview(copied)
 
     # -- by timestamp ----------------------------------------------------------------------------------------
 
@@ -123,21 +127,23 @@ cdef class ReadableSegment(StoredSegment):
         """
         cdef long long end = self.size() if end_position < 0 else end_position
         cdef Walk walk
+        cdef long long floor
         cdef int result
-        from kstore._native.batches import Batches
+        start_offset = max(start_offset, self.base_offset)
+        floor = self.time_floor(timestamp_ms, end)
         self.ready(end)
         walk = self.walk(end)
-        self.start_at(walk, max(start_offset, self.time_floor(timestamp_ms, end)))
+        self.start_at(walk, max(start_offset, floor))
         while True:
             result = walk.to_timestamp(timestamp_ms)
             if result == KS_WALK_END:
                 return None
             if result != KS_WALK_FOUND:
                 raise walk.damage()
-            batches = Batches(self.read(walk.w.position, walk.w.position + walk.w.header.size_bytes),
-                              walk.w.header.base_offset, file=self.path, position=walk.w.position)
-            for record in batches.records(control=True):
-                if record.timestamp_ms >= timestamp_ms and record.offset >= start_offset:
+            batches = make_batches(self.read(walk.w.position, walk.w.position + walk.w.header.size_bytes),
+                                   walk.w.header.base_offset, self.log_path(), walk.w.position, ())
+            for record in batches.records(control=True, from_offset=start_offset):
+                if record.timestamp_ms >= timestamp_ms:
                     return record.offset, record.timestamp_ms
             ks_walk_step(&walk.w)
 
@@ -148,14 +154,17 @@ cdef class ReadableSegment(StoredSegment):
         entry of the two; as both columns rise, whatever is left of the earlier one then still lies before the
         true start.
         """
+        cdef TimeIndex times
         cdef Py_ssize_t slot
         cdef int attempt
         for attempt in range(2):
-            slot = self.times.slot_below(timestamp_ms)
+            self.ready(end)
+            times = self.times
+            slot = times.slot_below(timestamp_ms)
             if slot < 1:
                 break
-            if self.time_entry_holds(slot, end) and self.time_entry_holds(slot - 1, end):
-                return self.times.offset_at(slot - 1)
+            if self.time_entry_holds(times, slot, end) and self.time_entry_holds(times, slot - 1, end):
+                return times.offset_at(slot - 1)
             if self.appender is not None:
                 break
             if attempt == 0:

@@ -30,6 +30,7 @@ ks_walk_result ks_walk_peek(ks_walk *w)
         w->bad++;
         w->bad_count--;
     }
+    if (w->position >= w->end) return KS_WALK_END;
     while (w->bad_count && w->bad->position <= w->position) {
         w->position = w->bad->end_position;
         w->next_offset = w->bad->next_offset;
@@ -86,6 +87,28 @@ ks_walk_result ks_walk_to_position(ks_walk *w, int64_t stop)
     }
 }
 
+static int header_at(const ks_scan *s, int64_t position, ks_batch_header *h)
+{
+    const unsigned char *p = s->data + position;
+    return s->end - position >= KS_BATCH_HEADER_BYTES &&
+           ks_batch_header_parse(p, p + KS_BATCH_HEADER_BYTES, h) == KS_OK && h->size_bytes <= s->end - position;
+}
+
+/* Offset and epoch stand outside the checksum. Where either has leapt up, the next header tells a gap from a lie: it
+ * goes on from what stood before the leap. Nothing stands before the first epoch: there two must speak against it. */
+static int leapt_falsely(const ks_scan *s)
+{
+    const ks_batch_header *h = &s->header;
+    ks_batch_header next, third;
+    if (h->base_offset == s->next_offset && h->leader_epoch == s->leader_epoch) return 0;
+    if (!header_at(s, s->position + h->size_bytes, &next)) return 0;
+    if (next.base_offset < s->next_offset || next.leader_epoch < s->leader_epoch) return 0;
+    if (h->base_offset > s->next_offset && next.base_offset <= h->last_offset) return 1;
+    if (next.leader_epoch >= h->leader_epoch) return 0;
+    return s->leader_epoch >= 0 || (header_at(s, s->position + h->size_bytes + next.size_bytes, &third) &&
+                                    third.leader_epoch >= next.leader_epoch && third.leader_epoch < h->leader_epoch);
+}
+
 ks_status ks_scan_check(ks_scan *s)
 {
     const unsigned char *p = s->data + s->position, *end = s->data + s->end;
@@ -98,7 +121,7 @@ ks_status ks_scan_check(ks_scan *s)
     }
     if (s->header.base_offset < s->next_offset || s->header.last_offset > s->last_offset_max) return KS_BAD_HEADER;
     if (s->dense && s->header.base_offset != s->next_offset) return KS_BAD_HEADER;
-    if (s->header.leader_epoch < s->leader_epoch) return KS_BAD_HEADER;
+    if (s->header.leader_epoch < s->leader_epoch || leapt_falsely(s)) return KS_BAD_HEADER;
     return KS_OK;
 }
 
@@ -108,23 +131,18 @@ static int followed_well(const ks_scan *s)
 {
     ks_batch_header next;
     int64_t behind = s->position + s->header.size_bytes;
-    if (behind == s->end) return 1;
-    if (s->end - behind < KS_BATCH_HEADER_BYTES) return 0;
-    const unsigned char *p = s->data + behind;
-    return ks_batch_header_parse(p, p + KS_BATCH_HEADER_BYTES, &next) == KS_OK && next.size_bytes <= s->end - behind &&
-           next.base_offset > s->header.last_offset && next.leader_epoch >= s->header.leader_epoch;
+    return behind == s->end || (header_at(s, behind, &next) && next.base_offset > s->header.last_offset &&
+                                next.leader_epoch >= s->header.leader_epoch);
 }
 
-static int good_at(ks_scan *s, int64_t position, int64_t *checksummed)
+static int good_at(ks_scan *s, int64_t position)
 {
-    s->position = position;
-    if (s->end - position < KS_BATCH_HEADER_BYTES) return 0;
-    const unsigned char *p = s->data + position;
     ks_batch_header header;
-    if (ks_batch_header_parse(p, p + KS_BATCH_HEADER_BYTES, &header) != KS_OK || header.size_bytes > s->end - position ||
-        header.base_offset < s->next_offset || header.last_offset > s->last_offset_max)
+    s->position = position;
+    if (!header_at(s, position, &header) || header.base_offset < s->next_offset ||
+        header.last_offset > s->last_offset_max)
         return 0;
-    *checksummed += header.size_bytes;
+    s->effort_left -= header.size_bytes;
     return ks_scan_check(s) == KS_OK && followed_well(s);
 }
 
@@ -132,29 +150,25 @@ void ks_scan_resync(ks_scan *s)
 {
     const int64_t from = s->position;
     const int32_t dense = s->dense;
-    int64_t checksummed = 0;
-    const unsigned char *p = s->data + from;
     ks_batch_header header;
 
     s->dense = 0; /* the offsets of the damaged batches are missing */
     /* Most damage leaves the length alone: then the next batch stands where the bad one says it ends. */
-    if (s->end - from >= KS_BATCH_HEADER_BYTES &&
-        ks_batch_header_parse(p, p + KS_BATCH_HEADER_BYTES, &header) == KS_OK && header.size_bytes <= s->end - from) {
+    if (header_at(s, from, &header)) {
         int64_t behind = from + header.size_bytes;
-        if (behind == s->end || good_at(s, behind, &checksummed)) {
+        if (behind == s->end || good_at(s, behind)) {
             s->position = behind;
             s->dense = dense;
             return;
         }
     }
-    for (int64_t q = from + 1; q <= s->end - KS_BATCH_HEADER_BYTES; q++) {
+    for (int64_t q = from + 1; q <= s->end - KS_BATCH_HEADER_BYTES && s->effort_left > 0; q++) {
         /* The magic byte is the rarest thing to match: memchr skips the rest at memory speed. */
         const unsigned char *magic = memchr(s->data + q + KS_BATCH_MAGIC_AT, 2,
                                             (size_t)(s->end - KS_BATCH_HEADER_BYTES + 1 - q));
         if (magic == NULL) break;
         q = (magic - s->data) - KS_BATCH_MAGIC_AT;
-        if (checksummed > KS_RESYNC_EFFORT * (q - from) + s->end / KS_RESYNC_EFFORT) break;
-        if (good_at(s, q, &checksummed)) {
+        if (good_at(s, q)) {
             s->dense = dense;
             return;
         }

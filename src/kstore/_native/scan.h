@@ -74,6 +74,7 @@ typedef struct ks_scan {
     int64_t last_offset_max; /* the highest offset that the file may hold */
     int32_t leader_epoch;    /* of the batch before: epochs never go down */
     int32_t dense;           /* never compacted: offsets have no gaps */
+    int64_t effort_left;     /* bytes that searches behind damage may still checksum: KS_RESYNC_EFFORT * end at first */
     ks_batch_header header;  /* of the batch at `position`, after KS_OK */
 } ks_scan;
 
@@ -87,8 +88,9 @@ static inline void ks_scan_step(ks_scan *s)
     s->leader_epoch = s->header.leader_epoch;
 }
 
-/* Moves `position` from a bad batch to the next good one, or to `end`; `header` is then that batch's. Checksums at most
- * KS_RESYNC_EFFORT times the bytes in between (and one batch), whatever they hold; what lies behind counts as bad. */
+/* Moves `position` from a bad batch to the next good one, or to `end`; `header` is then that batch's. Hostile bytes can
+ * look like a batch at nearly every position, so over a whole scan the searches checksum no more than KS_RESYNC_EFFORT
+ * times the file (and one batch); what lies behind counts as bad. */
 enum { KS_RESYNC_EFFORT = 16 };
 void ks_scan_resync(ks_scan *s);
 

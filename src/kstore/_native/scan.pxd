@@ -43,7 +43,10 @@ cdef extern from "scan.h" nogil:
         int64_t last_offset_max
         int32_t leader_epoch
         int32_t dense
+        int64_t effort_left
         ks_batch_header header
+    enum:
+        KS_RESYNC_EFFORT
     ks_status ks_scan_check(ks_scan* s)
     void ks_scan_step(ks_scan* s)
     void ks_scan_resync(ks_scan* s)

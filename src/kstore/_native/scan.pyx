@@ -171,6 +171,7 @@ def examine(source, long long base_offset, *, long long end_offset=-1, bint dens
     scan.last_offset_max = base_offset + INT32_MAX if end_offset < 0 else end_offset - 1
     scan.leader_epoch = -1
     scan.dense = dense
+    scan.effort_left = <int64_t>KS_RESYNC_EFFORT * view.len
     try:
         while scan.position < scan.end:
             start = scan.position

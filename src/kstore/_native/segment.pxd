@@ -1,5 +1,6 @@
 """SEGMENT: a stored segment that can be written. See segment.pyx."""
 
+from kstore._native.appender cimport Appender
 from kstore._native.file cimport File
 from kstore._native.index cimport Entries, Indexes
 from kstore._native.readable cimport ReadableSegment
@@ -13,6 +14,7 @@ cdef class Segment(ReadableSegment):
     cdef bint log_dirty
     cdef bint indexes_dirty
 
+    cdef Appender writer(self)
     cdef Indexes new_indexes(self)
     cdef int take_appends(self, File file, Indexes indexes, long long size_bytes, long long next_offset) except -1
     cdef int reload_indexes(self, Indexes indexes, long long end, long long next_offset) except -1

@@ -149,7 +149,7 @@ cdef class Segment(ReadableSegment):
         indexes.adopt(offsets, times)
         indexes.cut_entries(next_offset)
         walk = self.walk(end)
-        if (indexes.times.count and not self.time_entry_holds(indexes.times.count - 1, end)
+        if (indexes.times.count and not self.time_entry_holds(indexes.times, indexes.times.count - 1, end)
                 or indexes.offsets.count and not self.jump(walk, indexes.offsets, indexes.offsets.count - 1)):
             indexes.cut(self.base_offset)
             maximum_known = False
@@ -184,17 +184,22 @@ cdef class Segment(ReadableSegment):
 
     def append(self, buffer, AppendInfo info, long long next_offset, int leader_epoch):
         """See `Appender.append`."""
-        self.appender.append(buffer, info, next_offset, leader_epoch)
+        self.writer().append(buffer, info, next_offset, leader_epoch)
         self.log_dirty = self.indexes_dirty = True
 
     def append_stamped(self, buffer, AppendInfo info):
         """See `Appender.append_stamped`."""
-        self.appender.append_stamped(buffer, info)
+        self.writer().append_stamped(buffer, info)
         self.log_dirty = self.indexes_dirty = True
 
     def is_full(self, long long size_bytes, long long last_offset, long long segment_bytes):
         """See `Appender.is_full`."""
-        return self.appender.is_full(size_bytes, last_offset, segment_bytes)
+        return self.writer().is_full(size_bytes, last_offset, segment_bytes)
+
+    cdef Appender writer(self):
+        if self.appender is None or not self.writable:
+            raise UsageError(f"{self.path} takes no appends: it is sealed, closed, or was opened to be read")
+        return self.appender
 
     def flush_log(self):
         """Return once every byte appended before the call is on the medium. Any thread; OSError is final."""
@@ -253,9 +258,7 @@ cdef class Segment(ReadableSegment):
     def seal(self, *, bint sync=True):
         """Take no more appends: the forced last time index entry, whole index files; with `sync` all on the
         medium."""
-        cdef Appender appender = self.appender
-        if appender is None or not self.writable:
-            raise UsageError(f"{self.path} takes no appends")
+        cdef Appender appender = self.writer()
         appender.indexes.force_last_time()
         self.write_indexes()
         if sync:
@@ -290,9 +293,7 @@ cdef class Segment(ReadableSegment):
         """End at byte `position`, where a batch begins, and at `next_offset`. Only while it takes appends;
         OSError with nothing changed. What readers hold of the bytes behind must be above every high
         watermark."""
-        cdef Appender appender = self.appender
-        if appender is None or not self.writable:
-            raise UsageError(f"{self.path} takes no appends")
+        cdef Appender appender = self.writer()
         appender.cut(position, next_offset)
         self.mapping = None
         if appender.indexes.offsets.count < self.offsets_filed:
@@ -314,6 +315,7 @@ cdef class Segment(ReadableSegment):
             if self.disk.exists(source):
                 self.disk.rename(source, target)
         self.suffix = suffix
+        self.log_name = None
 
     def unlink(self):
         """Remove the files that are there, the log first: without it the others mean nothing."""

@@ -23,6 +23,7 @@ cdef class StoredSegment(Openable):
     cdef long long index_interval_bytes
     cdef long long index_bytes_max
     cdef str suffix
+    cdef str log_name
     cdef OpenSegments open_segments
     # What is open. The appender: while the segment takes appends. The others serve readers and may be shut.
     cdef Appender appender
@@ -42,15 +43,17 @@ cdef class StoredSegment(Openable):
     cdef object bad_owner
 
     cdef str name(self, str kind)
+    cdef str log_path(self)
     cdef long long size(self) except -1
     cdef long long first_batch_timestamp(self) except? -1
     cdef int ready(self, long long end) except -1
     cdef int open_again(self, long long end) except -1
+    cdef int open_log(self, long long end) except -1
     cdef Walk walk(self, long long end)
     cdef int start_at(self, Walk walk, long long offset) except -1
     cdef Py_ssize_t sound_slot(self, OffsetIndex offsets, Py_ssize_t slot, long long end) noexcept
     cdef bint jump(self, Walk walk, OffsetIndex offsets, Py_ssize_t slot) except -1
-    cdef bint time_entry_holds(self, Py_ssize_t slot, long long end) except -1
+    cdef bint time_entry_holds(self, TimeIndex times, Py_ssize_t slot, long long end) except -1
     cdef int look_at_times(self) except -1
     cdef int load_indexes(self, long long size) except -1
     cdef object stored_index(self, str kind, Py_ssize_t entry_bytes)

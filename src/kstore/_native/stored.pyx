@@ -83,10 +83,16 @@ cdef class StoredSegment(Openable):
     cdef str name(self, str kind):
         return f"{self.directory}/{self.base_offset:020d}.{kind}{self.suffix}"
 
+    cdef str log_path(self):
+        """Made once: every fetch carries it, in case its bytes are damaged."""
+        if self.log_name is None:
+            self.log_name = self.name("log")
+        return self.log_name
+
     @property
     def path(self):
         """The path of the `.log` file."""
-        return self.name("log")
+        return self.log_path()
 
     # -- what it holds ---------------------------------------------------------------------------------------
 
@@ -198,34 +204,38 @@ cdef class StoredSegment(Openable):
     # -- opening and shutting --------------------------------------------------------------------------------
 
     cdef int ready(self, long long end) except -1:
-        """Have the bytes `[0, end)` and the indexes at hand. Costs nothing when they are."""
+        """Have the bytes `[0, end)` and the indexes at hand; they stay so until the GIL is given up next. Costs
+        nothing when they are."""
         self.touched = True
-        if self.offsets is None or (self.mapped and (self.mapping is None or self.mapping.length < end)):
-            self.open_again(end)
+        while (self.offsets is None or self.times is None
+               or (self.mapping is None or self.mapping.length < end if self.mapped else self.file is None)):
+            self.open_again(end)                       # again where another thread had it shut meanwhile
         return 0
 
     cdef int open_again(self, long long end) except -1:
         cdef Appender appender = self.appender
         cdef long long size = self.size()
-        cdef File file
         if appender is not None:
             if self.mapped:
                 self.mapping = appender.file.mapping(max(size, end))
             return 0
         if size > INT32_MAX:
             raise UsageError(f"{self.path} has {size} bytes; no Kafka segment is larger than {INT32_MAX}")
-        if size and self.file is None and (self.mapping is None or self.mapping.length < size):
+        self.open_log(max(size, end))
+        if self.offsets is None or self.times is None:
+            self.load_indexes(size)
+        return 0
+
+    cdef int open_log(self, long long end) except -1:
+        cdef File file
+        if self.file is None if not self.mapped else self.mapping is None or self.mapping.length < end:
             file = self.disk.open_file(self.name("log"), writable=False)
             if self.mapped:
-                self.mapping = file.mapping(size)      # outlives its descriptor
+                self.mapping = file.mapping(end)       # outlives its descriptor
                 file.close()
             else:
                 self.file = file
             self.open_segments.add(self)
-        elif not size and self.mapped:
-            self.mapping = Mapping.from_bytes(b"")
-        if self.offsets is None:
-            self.load_indexes(size)
         return 0
 
     cdef int shut(self) except -1:
@@ -290,6 +300,8 @@ cdef class StoredSegment(Openable):
         cdef int attempt
         for attempt in range(2):
             offsets = self.offsets
+            if offsets is None:
+                break                              # shut by another thread: the start serves as well
             slot = ks_offset_index_search(offsets.data, offsets.count, offset - self.base_offset)
             slot = self.sound_slot(offsets, slot, walk.w.end)
             if slot < 0:
@@ -305,13 +317,12 @@ cdef class StoredSegment(Openable):
         walk.w.bad_count = self.bad_count
         return 0
 
-    cdef bint time_entry_holds(self, Py_ssize_t slot, long long end) except -1:
+    cdef bint time_entry_holds(self, TimeIndex times, Py_ssize_t slot, long long end) except -1:
         """Whether the batch that the entry names ends at its offset and has its timestamp."""
-        cdef TimeIndex times = self.times
-        cdef Walk walk = self.walk(end)
+        cdef Walk walk
         cdef int result
-        if slot >= times.count:
-            return False
+        self.ready(end)
+        walk = self.walk(end)
         self.start_at(walk, times.offset_at(slot))
         result = walk.to_offset(times.offset_at(slot))
         if result == KS_WALK_BAD:
@@ -331,12 +342,13 @@ cdef class StoredSegment(Openable):
         cdef int attempt, result
         if self.sealed_max_timestamp != UNKNOWN:
             return 0
-        self.ready(self.size())
         for attempt in range(2):
+            self.ready(self.size())
             times = self.times
             timestamp = times.timestamp_at(times.count - 1) if times.count else -1
             offset = times.offset_at(times.count - 1) if times.count else -1
-            if not times.count or self.time_entry_holds(times.count - 1, self.size()):
+            if not times.count or self.time_entry_holds(times, times.count - 1, self.size()):
+                self.ready(self.size())
                 walk = self.walk(self.size())
                 self.start_at(walk, max(offset, self.base_offset))
                 result = walk.to_timestamp(timestamp + 1)
@@ -393,7 +405,9 @@ cdef class StoredSegment(Openable):
         """Make both indexes of a sealed segment from its batches, by the cadence of an append; on disk if
         that works."""
         cdef Indexes indexes = Indexes(self.base_offset, self.index_interval_bytes, self.index_bytes_max)
-        cdef Walk walk = self.walk(self.size())
+        cdef Walk walk
+        self.open_log(self.size())
+        walk = self.walk(self.size())
         walk.w.next_offset = self.base_offset
         self.index_batches(indexes, walk)
         indexes.force_last_time()

@@ -15,7 +15,10 @@ Invariants
 cimport cython
 
 from kstore.errors import OffsetOutOfRange
+from kstore._native.batches cimport make_batches
 from kstore._native.segment cimport Segment
+
+cdef object NOTHING = memoryview(b"")
 
 
 @cython.final
@@ -66,7 +69,6 @@ cdef class View:
         cdef Py_ssize_t slot, last = len(self.segments) - 1
         cdef Segment segment
         cdef long long end, start = 0, stop = 0, offset_end
-        from kstore._native.batches import Batches
         if offset < self.log_start_offset or offset > limit_offset:
             raise OffsetOutOfRange(offset, self.log_start_offset, limit_offset)
         if offset < limit_offset:
@@ -81,9 +83,8 @@ cdef class View:
                 if limit_offset < offset_end:
                     end, offset_end = segment.locate(limit_offset, end), limit_offset
                 if segment.span(offset, max_bytes, end, offset_end, &start, &stop):
-                    return Batches(segment.read(start, stop), offset, file=segment.path, position=start,
-                                   aborted=aborted)
-        return Batches(b"", limit_offset)
+                    return make_batches(segment.read(start, stop), offset, segment.log_path(), start, aborted)
+        return make_batches(NOTHING, limit_offset, "", 0, ())
 
     def offset_for_timestamp(self, long long timestamp_ms, long long limit_offset):
         """`(offset, timestamp_ms)` of the first record with at least that timestamp, from the log start up to

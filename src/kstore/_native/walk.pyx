@@ -10,6 +10,7 @@ belongs to one thread.
 cimport cython
 
 from kstore.errors import CorruptionError
+from kstore._native.batch cimport KS_BATCH_HEADER_BYTES
 from kstore._native.file cimport File, Mapping
 from kstore._native.scan cimport (
     KS_WALK_MORE, KS_WALK_QUARANTINED, ks_range, ks_scan_reason, ks_walk, ks_walk_peek, ks_walk_to_offset,
@@ -30,11 +31,11 @@ cdef class Walk:
         cdef Py_ssize_t length = min(self.w.end - self.w.position, WINDOW_BYTES)
         if self.file is not None:
             chunk = self.file.read_at(self.w.position, length)
-            if len(chunk) == length:
+            if len(chunk) >= min(length, <Py_ssize_t>KS_BATCH_HEADER_BYTES):
                 self.window_owner = chunk
                 self.w.window = chunk
                 self.w.window_position = self.w.position
-                self.w.window_end = self.w.position + length
+                self.w.window_end = self.w.position + len(chunk)
                 return 0
         raise CorruptionError(self.segment.path, self.w.position, "the file became shorter while it was read")
 
