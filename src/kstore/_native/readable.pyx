@@ -53,7 +53,7 @@ cdef class ReadableSegment(StoredSegment):
         return self.offsets.lookup_many(offsets)
 
     cdef int span(self, long long offset, Py_ssize_t max_bytes, long long end, long long offset_end,
-                  long long* start, long long* stop) except -1:
+                  long long* start, long long* stop, long long* next_offset) except -1:
         """Whole batches from the one that covers or follows `offset`: the first in any case, others while
         they fit into `max_bytes`. 0 when there is none before `end`; `offset_end` is above every offset
         before `end`.
@@ -78,6 +78,7 @@ cdef class ReadableSegment(StoredSegment):
             walk.w.next_offset = offset
             raise walk.damage()
         stop[0] = walk.w.position
+        next_offset[0] = walk.w.next_offset
         return 1
 
     cdef int reach(self, Walk walk, long long target, long long offset_end) except -1:
@@ -100,9 +101,9 @@ cdef class ReadableSegment(StoredSegment):
                 walk.w.last_position = last_position
         result = walk.to_position(target)
         if result == KS_WALK_END and walk.w.next_offset > offset_end:
-            walk.w.position = walk.w.last_position
+            walk.w.position, walk.w.next_offset = walk.w.last_position, -1
         elif result == KS_WALK_BAD and walk.w.status == KS_BAD_HEADER:
-            walk.w.position = walk.w.last_position
+            walk.w.position, walk.w.next_offset = walk.w.last_position, -1
         return 0
 
     cpdef read(self, long long position, long long end_position):

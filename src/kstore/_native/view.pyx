@@ -68,7 +68,7 @@ cdef class View:
         """
         cdef Py_ssize_t slot, last = len(self.segments) - 1
         cdef Segment segment
-        cdef long long end, start = 0, stop = 0, offset_end
+        cdef long long end, offset_end, start = 0, stop = 0, next_offset = -1
         if offset < self.log_start_offset or offset > limit_offset:
             raise OffsetOutOfRange(offset, self.log_start_offset, limit_offset)
         if offset < limit_offset:
@@ -82,8 +82,9 @@ cdef class View:
                     end, offset_end = segment.size(), (<Segment>self.segments[slot + 1]).base_offset
                 if limit_offset < offset_end:
                     end, offset_end = segment.locate(limit_offset, end), limit_offset
-                if segment.span(offset, max_bytes, end, offset_end, &start, &stop):
-                    return make_batches(segment.read(start, stop), offset, segment.log_path(), start, aborted)
+                if segment.span(offset, max_bytes, end, offset_end, &start, &stop, &next_offset):
+                    return make_batches(segment.read(start, stop), next_offset, segment.log_path(), start,
+                                        tuple(aborted))
         return make_batches(NOTHING, limit_offset, "", 0, ())
 
     def offset_for_timestamp(self, long long timestamp_ms, long long limit_offset):
