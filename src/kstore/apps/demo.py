@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -71,10 +72,19 @@ class Demo:
         done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
         said = [*done.stdout.splitlines(), *done.stderr.splitlines()]
         for line in said[:lines]:
-            print("  " + line.replace(f"{self.directory}/", "")[:COLUMNS])
+            self.quote(line)
         if len(said) > lines:
             print(f"  ... {len(said) - lines} lines more")
         return done
+
+    def quote(self, line: str) -> None:
+        """A line that a command said: without the directory's name, wrapped, a very long one cut."""
+        text = line.replace(f"{self.directory}/", "")
+        if len(text) <= COLUMNS:
+            print("  " + text)
+        else:
+            wrapped = textwrap.wrap(text, COLUMNS, subsequent_indent="    ", max_lines=4, placeholder=" ...")
+            print(textwrap.indent("\n".join(wrapped), "  "))
 
     def check(self, fact: bool, otherwise: str) -> None:
         """Note a claim that does not hold."""
@@ -124,7 +134,7 @@ class Demo:
         _, said = producer.communicate()
         self.check(producer.returncode == 0, "the producer failed")
         for line in said.replace(f"{self.directory}/", "").splitlines():
-            print("  " + line[:COLUMNS])
+            self.quote(line)
         print(f"  the consumer was killed with -9 when {self.output.name} had {killed_at:,} bytes; again:")
         done = self.show(*consume, "--json")
         seconds = time.monotonic() - begun_s
@@ -172,8 +182,8 @@ class Demo:
             log = store.partition(TOPIC, 0)
             middle = log.log_end_offset // 2
             record = next(r for r in log.read(middle, max_bytes=1) if r.offset >= middle)
-            print(f"  log.read({middle}) -> {record.value[:60]!r}")
-            found = log.offset_for_timestamp(record.timestamp_ms)
+            print(f"  log.read({middle}) -> {(record.value or b'')[:60]!r}")
+            found = log.offset_for_timestamp(record.timestamp_ms or 0)
             print(f"  log.offset_for_timestamp({record.timestamp_ms}) -> {found}")
             self.check(record.offset == middle, f"offset {middle} gave record {record.offset}")
             self.check(found is not None and found[0] <= middle, "the timestamp led behind its record")
@@ -181,7 +191,7 @@ class Demo:
     def dump_one_batch(self) -> None:
         """The first batch of partition 1 as `kafka-dump-log` would show it."""
         self.say("one batch, field by field")
-        self.show("log", "dump", str(self.segment(self.data)), "--records", lines=4)
+        self.show("log", "dump", str(self.segment(self.data)), "--records", "--max-entries", "3")
 
     def segment(self, data: Path) -> Path:
         """The first segment of partition 1."""

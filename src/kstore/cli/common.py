@@ -6,6 +6,7 @@ Owns conventions, no verb. Imports of the library stand inside functions, so tha
 from __future__ import annotations
 
 import argparse
+import base64
 import difflib
 import json
 import os
@@ -71,6 +72,17 @@ def add_directory(parser: argparse.ArgumentParser, *, required: bool = True) -> 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> None:
+    """`--encoding`."""
+    parser.add_argument(
+        "--encoding",
+        metavar="E",
+        choices=("utf-8", "base64", "hex"),
+        default="utf-8",
+        help="how bytes are shown: utf-8 (default), base64, hex",
+    )
 
 
 def directory_of(args: argparse.Namespace) -> str:
@@ -168,6 +180,21 @@ def separator(text: str) -> bytes:
     if not data:
         raise argparse.ArgumentTypeError("a separator is at least one character")
     return data
+
+
+def encoder(encoding: str) -> Callable[[bytes | None], str | None]:
+    """Bytes as JSON shows them; what is not UTF-8 becomes lone surrogates, so that nothing is lost."""
+
+    def encode(data: bytes | None) -> str | None:
+        if data is None:
+            return None
+        if encoding == "hex":
+            return bytes(data).hex()
+        if encoding == "base64":
+            return base64.b64encode(data).decode()
+        return bytes(data).decode(errors="surrogateescape")
+
+    return encode
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import json
 import sys
@@ -59,13 +58,7 @@ kstore consume orders --dir data --group audit --follow""",
         default="read_uncommitted",
         help="read_committed hides records of open and aborted transactions",
     )
-    parser.add_argument(
-        "--encoding",
-        metavar="E",
-        choices=("utf-8", "base64", "hex"),
-        default="utf-8",
-        help="how JSON shows bytes: utf-8 (default), base64, hex",
-    )
+    common.add_encoding(parser)
     parser.add_argument("--skip-damaged", action="store_true", help="go on behind damaged batches")
     common.add_directory(parser)
     common.add_json(parser)
@@ -194,7 +187,7 @@ class _Printing:
 def _formatter(args: argparse.Namespace) -> Callable[[Partition, Record], bytes]:
     if not args.json:
         return lambda partition, record: (record.value or b"") + b"\n"
-    text = _encoder(args.encoding)
+    text = common.encoder(args.encoding)
 
     def line(partition: Partition, record: Record) -> bytes:
         fields = {
@@ -213,16 +206,3 @@ def _formatter(args: argparse.Namespace) -> Callable[[Partition, Record], bytes]
 
 def _name(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode(errors="surrogateescape")
-
-
-def _encoder(encoding: str) -> Callable[[bytes | None], str | None]:
-    def encode(data: bytes | None) -> str | None:
-        if data is None:
-            return None
-        if encoding == "hex":
-            return bytes(data).hex()
-        if encoding == "base64":
-            return base64.b64encode(data).decode()
-        return bytes(data).decode(errors="surrogateescape")
-
-    return encode

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from kstore.cli import common
@@ -26,6 +28,8 @@ kstore log dump data/orders-0/00000000000000000000.log --records --json""",
     )
     dump.add_argument("paths", metavar="PATH", nargs="+", help="a file or a directory")
     dump.add_argument("--records", action="store_true", help="the records of each batch, too")
+    dump.add_argument("--max-entries", metavar="N", type=common.whole_number(0), help="stop after N lines")
+    common.add_encoding(dump)
     common.add_json(dump)
 
     verify = common.add_verb(
@@ -55,19 +59,44 @@ kstore log repair data""",
 def _dump(args: argparse.Namespace) -> int:
     from kstore.inspect import dump
 
+    text = common.encoder(args.encoding)
+    shown, damaged = "", False
     for path in args.paths:
         os.stat(path)
-    for entry in dump(args.paths, records=args.records):
+    for entry in itertools.islice(dump(args.paths, records=args.records), args.max_entries):
+        damaged |= entry["type"] == "damage" or entry.get("isvalid") is False
         if args.json:
-            common.print_json(entry)
-        else:
-            print(_as_text(entry))
-    return 0
+            common.print_json(_plain(entry, text))
+            continue
+        if entry["file"] != shown:
+            shown = entry["file"]
+            print(f"Dumping {shown}")
+        print(_as_text(_plain(entry, text)))
+    return 1 if damaged else 0
+
+
+def _plain(value: Any, text: Callable[[bytes | None], str | None]) -> Any:
+    """An entry with its bytes as text."""
+    if isinstance(value, dict):
+        return {key: _plain(item, text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, text) for item in value]
+    return text(bytes(value)) if isinstance(value, bytes | memoryview) else value
 
 
 def _as_text(entry: dict[str, Any]) -> str:
-    indent = "  | " if entry.get("type") == "record" else ""
-    return indent + " ".join(f"{key}: {value}" for key, value in entry.items() if value is not None)
+    """One line, as kafka-dump-log prints it: `name: value`, records behind a bar."""
+    mark = {"record": "| ", "damage": "DAMAGE "}.get(entry["type"], "")
+    fields = " ".join(
+        f"{key}: {_word(value)}"
+        for key, value in entry.items()
+        if key not in ("type", "file") and value not in (None, [])
+    )
+    return mark + fields.encode(errors="backslashreplace").decode()
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -80,7 +109,8 @@ def _verify(args: argparse.Namespace) -> int:
         _show(finding, args.json)
     common.notice(
         f"{args.directory}: read {common.counted(report.partitions, 'partition')}, "
-        f"{common.counted(report.segments, 'segment')}, {common.size_text(report.bytes_read)}: "
+        f"{common.counted(report.segments, 'segment')}, {common.counted(report.records, 'record')}, "
+        f"{common.size_text(report.size_bytes)}: "
         + (common.counted(len(report.findings), "finding") if report.findings else "no damage")
     )
     return 1 if report.findings else 0

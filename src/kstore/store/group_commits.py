@@ -146,7 +146,7 @@ class GroupCommits:
         commits = self._logged.setdefault(found.key.group, {})
         place = (found.key.topic, found.key.partition)
         if found.value is None:
-            commits[place] = CommittedOffset(_DELETED_OFFSET, -1, "", record.timestamp_ms)
+            commits[place] = CommittedOffset(_DELETED_OFFSET, -1, "", record.timestamp_ms or 0)
         else:
             commits[place] = CommittedOffset(
                 found.value.offset,
