@@ -193,10 +193,12 @@ cdef class ReadableSegment(StoredSegment):
             raise walk.damage()
         return found
 
-    def scan_damage(self, long long end_offset=-1, *, bint dense=False):
+    def scan_damage(self, long long end_offset=-1, *, bint dense=False, long long end_position=-1):
         """Check every byte and go on behind damage: what is good and what is bad. `end_offset`: the base
-        offset of the next segment, or the log end. Quarantined ranges are looked at like any other."""
-        cdef long long end = self.size()
+        offset of the next segment, or the log end. `end_position`: up to where, by default the segment's size,
+        which after a recovery that met damage is where it stopped. Quarantined ranges are looked at like any
+        other."""
+        cdef long long end = self.size() if end_position < 0 else end_position
         return scan_module.examine(self.read(0, end), self.base_offset, end_offset=end_offset, dense=dense)
 
     def producer_rows(self, long long position, long long end_position):

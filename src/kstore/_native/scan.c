@@ -26,6 +26,7 @@ static ks_walk_result bad(ks_walk *w, ks_status status)
 
 ks_walk_result ks_walk_peek(ks_walk *w)
 {
+    if (w->position >= w->end) return KS_WALK_END; /* a range that begins there is not this walk's to jump over */
     while (w->bad_count && w->bad->end_position <= w->position) {
         w->bad++;
         w->bad_count--;

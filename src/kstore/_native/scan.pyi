@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from typing_extensions import Buffer
@@ -59,6 +60,7 @@ def recover(
     leader_epoch: int = -1,
     dense: bool = False,
     header_digest: int | None = None,
+    quarantine: Sequence[Range] = (),
 ) -> Recovered: ...
 def examine(source: Buffer, base_offset: int, *, end_offset: int = -1, dense: bool = False) -> Scan: ...
 def producer_rows(source: Buffer, position: int) -> list[ProducerBatch]: ...

@@ -109,9 +109,9 @@ cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, l
 
 
 def recover(source, long long position, long long next_offset, Indexes indexes, *, int leader_epoch=-1,
-            bint dense=False, header_digest=None):
+            bint dense=False, header_digest=None, quarantine=()):
     """Check every batch of `source` (the whole file) from `position` to the first bad one; index them into
-    `indexes`."""
+    `indexes`. Bytes that start a `Range` of `quarantine` are known to be bad and jumped over."""
     cdef Py_buffer view
     cdef ks_scan scan
     cdef ks_status status = KS_OK
@@ -119,6 +119,7 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
     cdef bint digest_known = header_digest is not None or position == 0
     cdef long long batches = 0, records = 0
     cdef list epochs = [], producers = []
+    cdef dict known = {bad.position: bad for bad in quarantine}
     PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
     scan.data = <const unsigned char*>view.buf
     scan.end = view.len
@@ -132,7 +133,14 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
             while scan.position < scan.end:
                 status = ks_scan_check(&scan)
                 if status != KS_OK:
-                    break
+                    with gil:
+                        bad = known.get(scan.position)
+                        if bad is None or bad.end_position > scan.end:
+                            break
+                        scan.position, scan.next_offset = bad.end_position, bad.next_offset
+                        digest_known = False             # nobody knows what the bytes jumped over were
+                        status = KS_OK
+                        continue
                 batches += 1
                 records += scan.header.records_count
                 digest = ks_crc32c(digest, scan.data + scan.position, DIGEST_BYTES)

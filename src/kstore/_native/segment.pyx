@@ -96,7 +96,7 @@ cdef class Segment(ReadableSegment):
     def recover(self, long long position=0, next_offset=None, *, int leader_epoch=-1, bint dense=False,
                 header_digest=None, max_timestamp_ms=None, max_timestamp_offset=-1):
         """Check every byte from `position` on, index the good batches, and take appends behind the last of
-        them.
+        them. Ranges in quarantine are jumped over.
 
         Cuts nothing: the caller saves `[end_position, file_size_bytes)`, then calls `truncate`. With
         `position` above 0 the other arguments say how the log stood there; without `max_timestamp_ms` the
@@ -114,7 +114,8 @@ cdef class Segment(ReadableSegment):
                 indexes.see(max_timestamp_ms, max_timestamp_offset)
             self.reload_indexes(indexes, position, self.appender.next_offset)
         found = scan_module.recover(self.read(0, size), position, self.appender.next_offset, indexes, dense=dense,
-                                    leader_epoch=leader_epoch, header_digest=header_digest)
+                                    leader_epoch=leader_epoch, header_digest=header_digest,
+                                    quarantine=self.quarantine)
         indexes.cadence.since_entry = 0              # as a restarted broker counts
         self.appender.size_bytes = found.end_position
         self.appender.next_offset = found.next_offset

@@ -1,7 +1,7 @@
 """The cluster that a graduated directory is born into: identity, metadata records, `server.properties`.
 
 Owns what a lone broker and controller must find so that it serves the logs which lie there at once, without recovery
-and without renaming any. Pure: values in, records and text out. Called by `graduate`.
+and without renaming any. Pure: values in, records and text out. Called by `build`.
 
 Why these records (seen on Kafka 4.3.1, told in docs/decisions/graduate.md)
 1. Every partition is without a leader and has the broker as its only eligible one (KIP-966): what a controlled stop

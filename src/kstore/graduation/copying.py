@@ -1,6 +1,6 @@
 """The logs of one directory in another: sealed segments as hard links, all else as copies.
 
-Owns what is linked, copied and left behind. Called by `graduate`, with the source locked.
+Owns what is linked, copied and left behind. Called by `build`, with the source locked.
 
 Invariants
 1. No byte of the source changes, then or later through a shared file: only logs that nobody will write or cut again

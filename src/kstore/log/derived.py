@@ -188,15 +188,27 @@ class Derived:
 
     # -- damage ---------------------------------------------------------------------------------------------
 
-    def quarantine(self, segment: Segment, end_offset: int, *, dense: bool) -> bool:
-        """Scan a segment, put its damaged ranges aside and remember them; False where none is new."""
-        found = segment.scan_damage(end_offset, dense=dense)
+    def quarantine(
+        self, segment: Segment, end_offset: int, *, dense: bool, durable: int = -1, end_position: int = -1
+    ) -> bool:
+        """Scan a segment, put its damaged ranges aside and remember them; False where none is new.
+
+        In the last segment (`end_offset` -1) a range that begins at or above `durable` is no damage but a torn tail,
+        and one that reaches to the end of the file has swallowed every offset below `durable`. `end_position` is the
+        file's size while a recovery that stopped at the damage has not ended.
+        """
+        found = segment.scan_damage(end_offset, dense=dense, end_position=end_position)
+        bad = found.bad
+        if end_offset < 0 <= durable:
+            bad = [r for r in bad if r.first_offset < durable]
+            if bad and bad[-1].end_position == found.size_bytes and bad[-1].next_offset < durable:
+                bad[-1] = bad[-1]._replace(next_offset=durable)
         base = segment.base_offset
         before = {(d.position, d.end_position) for d in self.damage if d.segment_base_offset == base}
         ranges = [
-            DamagedRange(base, r.position, r.end_position, r.first_offset, r.next_offset, r.reason) for r in found.bad
+            DamagedRange(base, r.position, r.end_position, r.first_offset, r.next_offset, r.reason) for r in bad
         ]
-        segment.set_quarantine(found.bad)
+        segment.set_quarantine(bad)
         self.damage = (*(d for d in self.damage if d.segment_base_offset != base), *ranges)
         if self._writable:
             self._losable(lambda: write_damage(self.disk, self.directory, self.damage), "quarantine")

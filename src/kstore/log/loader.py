@@ -249,7 +249,9 @@ class Loader:
             )
             derived.replace_aborted(segment, tail.next_offset)
         if found.status and (found.next_offset < durable or end_offset >= 0):
-            derived.quarantine(segment, end_offset, dense=dense)
+            derived.quarantine(
+                segment, end_offset, dense=dense, durable=durable, end_position=found.file_size_bytes
+            )
             self._notes.append(f"{segment.path}: {found.reason} at byte {found.end_position}; put in quarantine")
             found = segment.recover(dense=dense)
         self._take_in(segment, found, derived)

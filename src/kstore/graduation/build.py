@@ -214,7 +214,7 @@ def _settle(
         config = {**configs.get(name, {}), **topic.config.changed()}
         topics.append(_settled(disk, fresh, name, topic.topic_id, config, len(ends[name])))
     for name in disk.list(fresh):
-        if name.startswith("kstore-"):
+        if name.startswith("kstore-") or name == names.LOCK_FILE:
             disk.unlink(f"{fresh}/{name}")
     return topics, ends
 
