@@ -69,46 +69,10 @@ cdef extern from "batch.h" nogil:
 cdef extern from "record.h" nogil:
     enum:
         KS_BAD_CLIENT
-        KS_RECORD_OVERHEAD_BYTES_MAX
-        KS_HEADER_BYTES_MIN
-
-    ctypedef struct ks_record:
-        const unsigned char* start
-        const unsigned char* end
-        const unsigned char* key
-        int64_t key_size
-        const unsigned char* value
-        int64_t value_size
-        const unsigned char* headers
-        int64_t headers_count
-        int64_t timestamp_delta
-        int64_t offset_delta
-
-    ctypedef struct ks_record_header:
-        const unsigned char* key
-        int64_t key_size
-        const unsigned char* value
-        int64_t value_size
-
-    ctypedef struct ks_columns:
-        const unsigned char* origin
-        int64_t* offsets
-        int64_t* timestamps
-        int64_t* key_starts
-        int64_t* key_ends
-        int64_t* value_starts
-        int64_t* value_ends
-
-    ks_status ks_record_read(const unsigned char** p, const unsigned char* end, ks_record* record)
-    ks_status ks_record_header_read(const unsigned char** p, const unsigned char* end, ks_record_header* header)
     ks_status ks_records_check(const unsigned char* p, const unsigned char* end, const ks_batch_header* header,
                                int strict)
-    ks_status ks_records_columns(const unsigned char* p, const unsigned char* end, const ks_batch_header* header,
-                                 ks_columns* columns)
     int ks_batches_check(const unsigned char* p, const unsigned char* end, int client, int64_t walk_bytes_max,
                          ks_append_info* info, const unsigned char** bad)
-    bint ks_delta_fits(int64_t delta, int64_t last_delta, const ks_batch_header* header)
-    int64_t ks_record_timestamp(const ks_batch_header* header, int64_t delta)
     int32_t ks_sequence_add(int32_t base_sequence, int64_t delta)
 
 

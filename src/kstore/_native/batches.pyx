@@ -13,15 +13,17 @@ Invariants:
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from kstore._native.batch cimport (
     KS_BATCH_HEADER_BYTES, KS_CODEC_MASK, KS_CONTROL, KS_RECORD_BYTES_MIN, KS_TRANSACTIONAL, BatchHeader, batch_header,
-    ks_batch_check, ks_batch_parse, ks_batch_reason, ks_columns, ks_delta_fits, ks_record, ks_record_read,
-    ks_record_timestamp, ks_records_columns,
+    ks_batch_check, ks_batch_parse, ks_batch_reason,
 )
-from kstore._native.records cimport Record, parse_headers
+from kstore._native.record cimport (
+    bytes_or_none, ks_columns, ks_delta_fits, ks_record, ks_record_read, ks_record_timestamp, ks_records_columns,
+    make_record,
+)
+from kstore._native.block cimport Block, make_block
 from kstore._native.status cimport KS_BAD_COUNT, KS_BAD_RECORD, KS_OK, ks_status
 
 from kstore.errors import CorruptionError, UsageError
@@ -58,11 +60,15 @@ cdef class Batches:
         self.count = -1
 
     def __iter__(self):
-        return make_iterator(self, False, 0)
+        return make_iterator(self, False, 0, False)
 
     def records(self, *, bint control=False, from_offset=None):
         """Iterate over the records, control records too with `control`, from `from_offset` on."""
-        return make_iterator(self, control, 0 if from_offset is None else from_offset)
+        return make_iterator(self, control, 0 if from_offset is None else from_offset, False)
+
+    def tuples(self, *, from_offset=None):
+        """Iterate over `(offset, timestamp_ms, key, value)`: less work than records where that is all one needs."""
+        return make_iterator(self, False, 0 if from_offset is None else from_offset, True)
 
     @property
     def next_offset(self):
@@ -174,6 +180,7 @@ cdef class _Records:
     """Iterates over the records of a `Batches`."""
     cdef Batches batches
     cdef bint control
+    cdef bint as_tuples
     cdef long long from_offset
     cdef Py_buffer view                   # of all the batches
     cdef bint held
@@ -215,8 +222,13 @@ cdef class _Records:
                 raise corrupt_batch(self.batches, self.batch_at,
                                     KS_BAD_COUNT if self.p == self.end else status, &self.header.fields)
             self.last_delta = read.offset_delta
-            if self.header.fields.base_offset + read.offset_delta >= self.from_offset:
-                return make_record(&read, self.header)
+            if self.header.fields.base_offset + read.offset_delta < self.from_offset:
+                continue
+            if self.as_tuples:
+                return (self.header.fields.base_offset + read.offset_delta,
+                        ks_record_timestamp(&self.header.fields, read.timestamp_delta),
+                        bytes_or_none(read.key, read.key_size), bytes_or_none(read.value, read.value_size))
+            return make_record(&read, self.header)
 
     cdef bint open_batch(self) except -1:
         """Go to the next batch that is seen; False at the end."""
@@ -259,11 +271,12 @@ cdef class _Records:
         return False
 
 
-cdef _Records make_iterator(Batches batches, bint control, long long from_offset):
+cdef _Records make_iterator(Batches batches, bint control, long long from_offset, bint as_tuples):
     cdef _Records records = _Records.__new__(_Records)
     records.batches = batches
     records.control = control
     records.from_offset = from_offset
+    records.as_tuples = as_tuples
     PyObject_GetBuffer(batches.buffer, &records.view, PyBUF_SIMPLE)
     records.held = True
     return records
@@ -284,20 +297,6 @@ cdef int check_batch(Batches batches, Py_ssize_t at, const unsigned char* data, 
     return 0
 
 
-cdef Record make_record(const ks_record* read, BatchHeader header):
-    cdef Record record = Record.__new__(Record)
-    record.key = None if read.key_size < 0 else PyBytes_FromStringAndSize(<char*>read.key, read.key_size)
-    record.value = None if read.value_size < 0 else PyBytes_FromStringAndSize(<char*>read.value, read.value_size)
-    record.headers = parse_headers(read.headers, read.end, read.headers_count) if read.headers_count else ()
-    record.batch = header
-    record.offset = header.fields.base_offset + read.offset_delta
-    record.offset_delta = <int>read.offset_delta
-    record.timestamp = ks_record_timestamp(&header.fields, read.timestamp_delta)
-    record.has_timestamp = True
-    record.size_bytes = <int>(read.end - read.start)
-    return record
-
-
 # -- columns -----------------------------------------------------------------------------------------------------
 
 
@@ -309,42 +308,78 @@ cdef class Columns:
     `buffer` is the batches themselves, without a copy, where none of them is compressed; else the unpacked records.
     """
     cdef readonly object buffer
-    cdef readonly object offsets
-    cdef readonly object timestamps
-    cdef readonly object key_starts
-    cdef readonly object key_ends
-    cdef readonly object value_starts
-    cdef readonly object value_ends
+    cdef Py_ssize_t count
+    cdef Block table                  # COLUMNS rows of `count` numbers
+    cdef list arrays                  # over them, made when first asked for: that is when numpy is imported
+
+    cdef object column(self, Py_ssize_t row):
+        array = self.arrays[row]
+        if array is None:
+            import numpy
+            array = self.arrays[row] = numpy.frombuffer(self.table, numpy.int64, self.count, row * self.count * 8)
+        return array
+
+    @property
+    def offsets(self):
+        """Offset of each record."""
+        return self.column(0)
+
+    @property
+    def timestamps(self):
+        """Timestamp of each record in milliseconds, -1 where it has none."""
+        return self.column(1)
+
+    @property
+    def key_starts(self):
+        """First byte of each key in `buffer`, or -1."""
+        return self.column(2)
+
+    @property
+    def key_ends(self):
+        """The byte behind each key, or -1."""
+        return self.column(3)
+
+    @property
+    def value_starts(self):
+        """First byte of each value in `buffer`, or -1."""
+        return self.column(4)
+
+    @property
+    def value_ends(self):
+        """The byte behind each value, or -1."""
+        return self.column(5)
 
     def __len__(self):
-        return len(self.offsets)
+        return self.count
 
     def value(self, Py_ssize_t i):
-        """The value of record `i` as bytes, or None."""
-        return self._slice(self.value_starts[i], self.value_ends[i])
+        """The value of record `i` as bytes, or None. Raises `IndexError`."""
+        return self.bytes_at(4, i)
 
     def key(self, Py_ssize_t i):
-        """The key of record `i` as bytes, or None."""
-        return self._slice(self.key_starts[i], self.key_ends[i])
+        """The key of record `i` as bytes, or None. Raises `IndexError`."""
+        return self.bytes_at(2, i)
 
-    def _slice(self, start, end):
-        return None if start < 0 else bytes(self.buffer[start:end])
+    cdef object bytes_at(self, Py_ssize_t row, Py_ssize_t i):
+        cdef int64_t* starts = <int64_t*>self.table.data + row * self.count
+        if not 0 <= i < self.count:
+            raise IndexError(f"record {i} of {self.count}")
+        return None if starts[i] < 0 else bytes(self.buffer[starts[i] : starts[self.count + i]])
 
     def __repr__(self):
-        return f"Columns({len(self)} records over {len(self.buffer)} bytes)"
+        return f"Columns({self.count} records over {len(self.buffer)} bytes)"
 
 
 cdef Columns decode_columns(Batches batches):
-    """Two walks: the first finds how many records there are and unpacks, the second fills the arrays."""
-    import numpy
-    cdef Py_buffer view, table_view
+    """Two walks: the first checks, counts and unpacks, the second fills the table."""
+    cdef Py_buffer view
     cdef ks_batch_header header
     cdef ks_columns columns
     cdef const unsigned char* data
     cdef Py_ssize_t at = 0, count = 0
     cdef bint packed = False
+    cdef list sections = None
     cdef Columns result = Columns.__new__(Columns)
-    result.buffer = batches.buffer
     PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
     try:
         data = <const unsigned char*>view.buf
@@ -355,33 +390,25 @@ cdef Columns decode_columns(Batches batches):
                 count += header.records_count
                 packed |= (header.attributes & KS_CODEC_MASK) != 0
             at += header.size_bytes
+        result.buffer = batches.buffer
+        if packed:
+            sections = unpack_all(batches)
+            result.buffer = memoryview(b"".join(sections))
+        result.count = count
+        result.table = make_block(COLUMNS * count * sizeof(int64_t))
+        result.arrays = [None] * COLUMNS
+        columns.offsets = <int64_t*>result.table.data
+        columns.timestamps = columns.offsets + count
+        columns.key_starts = columns.timestamps + count
+        columns.key_ends = columns.key_starts + count
+        columns.value_starts = columns.key_ends + count
+        columns.value_ends = columns.value_starts + count
+        if packed:
+            fill_unpacked(batches, &view, sections, result.buffer, &columns)
+        else:
+            fill_in_place(batches, &view, &columns)
     finally:
         PyBuffer_Release(&view)
-    sections = unpack_all(batches) if packed else None
-    if packed:
-        result.buffer = memoryview(b"".join(sections))
-    table = numpy.empty((COLUMNS, count), dtype=numpy.int64)
-    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(table, &table_view, PyBUF_WRITABLE)
-        try:
-            columns.offsets = <int64_t*>table_view.buf
-            columns.timestamps = columns.offsets + count
-            columns.key_starts = columns.timestamps + count
-            columns.key_ends = columns.key_starts + count
-            columns.value_starts = columns.key_ends + count
-            columns.value_ends = columns.value_starts + count
-            if packed:
-                fill_unpacked(batches, &view, sections, result.buffer, &columns)
-            else:
-                fill_in_place(batches, &view, &columns)
-        finally:
-            PyBuffer_Release(&table_view)
-    finally:
-        PyBuffer_Release(&view)
-    table.setflags(write=False)
-    (result.offsets, result.timestamps, result.key_starts, result.key_ends, result.value_starts,
-     result.value_ends) = table
     return result
 
 

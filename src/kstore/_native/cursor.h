@@ -122,22 +122,55 @@ static inline ks_status ks_read_varlong(const unsigned char **p, const unsigned 
     return status;
 }
 
-/* The bytes of the shortest form of `v`, as a varint or a varlong. */
+/* The bytes of the shortest form of `v`, as a varint or a varlong. Nearly all are one or two. */
 static inline int ks_varint_size(int64_t v)
 {
-    return (63 - __builtin_clzll(ks_zigzag(v) | 1)) / 7 + 1;
+    uint64_t u = ks_zigzag(v);
+    if (u < 1u << 7) return 1;
+    if (u < 1u << 14) return 2;
+    return (63 - __builtin_clzll(u)) / 7 + 1;
 }
 
 /* Writes the shortest form; returns the byte behind it. The same for varints and varlongs. */
 static inline unsigned char *ks_write_varint(unsigned char *p, int64_t value)
 {
     uint64_t v = ks_zigzag(value);
+    if (v < 1u << 7) {
+        *p = (unsigned char)v;
+        return p + 1;
+    }
+    if (v < 1u << 14) {
+        p[0] = (unsigned char)(v | 0x80);
+        p[1] = (unsigned char)(v >> 7);
+        return p + 2;
+    }
     while (v >= 0x80) {
         *p++ = (unsigned char)(v | 0x80);
         v >>= 7;
     }
     *p++ = (unsigned char)v;
     return p;
+}
+
+/* The bytes that ks_write_size takes. */
+static inline int ks_size_size(uint32_t size)
+{
+    return size < 1u << 13 ? 1 + (size >= 1u << 6) : ks_varint_size(size);
+}
+
+/* A size or count: never negative, so that the zigzag is a shift. Below 2^30. */
+static inline unsigned char *ks_write_size(unsigned char *p, uint32_t size)
+{
+    if (size < 1u << 6) {
+        *p = (unsigned char)(size << 1);
+        return p + 1;
+    }
+    if (size < 1u << 13) {
+        uint16_t both = (uint16_t)((size << 1 & 0x7f) | 0x80 | size >> 6 << 8);
+        memcpy(p, &both, 2);
+        return p + 2;
+    }
+    return ks_write_varint(p, size);
 }
 
 #endif

@@ -33,7 +33,7 @@ static ks_status skip_headers(const unsigned char **p, const unsigned char *end,
 /* A field that the record's own length cuts off is a bad record, not a batch that goes on. */
 static inline ks_status inner(ks_status status) { return status == KS_SHORT ? KS_BAD_RECORD : status; }
 
-static inline ks_status record_read(const unsigned char **p, const unsigned char *end, ks_record *r)
+static ks_status record_read_slowly(const unsigned char **p, const unsigned char *end, ks_record *r)
 {
     const unsigned char *q = *p;
     int64_t length;
@@ -55,6 +55,68 @@ static inline ks_status record_read(const unsigned char **p, const unsigned char
     r->end = end;
     *p = end;
     return KS_OK;
+}
+
+/* A varint of one or two bytes, both of which may be read. 0: it is longer. */
+static inline int small(const unsigned char **p, int64_t *value)
+{
+    const unsigned char *q = *p;
+    if (q[0] < 0x80) {
+        *value = ks_unzigzag(q[0]);
+        *p = q + 1;
+        return 1;
+    }
+    if (q[1] < 0x80) {
+        *value = ks_unzigzag((uint64_t)(q[0] & 0x7f) | (uint64_t)q[1] << 7);
+        *p = q + 2;
+        return 1;
+    }
+    return 0;
+}
+
+/* The fields before the key take at most this many bytes here. */
+enum { FAST_BYTES = 2 + 1 + KS_VARLONG_BYTES_MAX + 2 + 2 };
+
+/* Reads a record without headers whose numbers are small and which is not the section's last, checking bounds once
+ * for several fields. 0: it is not such a record, or a bad one; the careful way tells. */
+static inline int record_read_fast(const unsigned char **p, const unsigned char *end, ks_record *r)
+{
+    const unsigned char *q = *p;
+    int64_t length;
+
+    if (end - q < FAST_BYTES || !small(&q, &length) || length < KS_RECORD_BYTES_MIN - 1 || length > end - q) return 0;
+    const unsigned char *record_end = q + length;
+    q++;
+    if (ks_read_varlong(&q, end, &r->timestamp_delta) != KS_OK || !small(&q, &r->offset_delta) ||
+        !small(&q, &r->key_size))
+        return 0;
+    r->key = q;
+    if (r->key_size > record_end - q) return 0;
+    if (r->key_size > 0) q += r->key_size;
+    if (record_end - q < 3 || !small(&q, &r->value_size)) return 0;
+    r->value = q;
+    if (r->value_size > record_end - q) return 0;
+    if (r->value_size > 0) q += r->value_size;
+    if (q + 1 != record_end || *q != 0) return 0;
+    r->start = *p;
+    r->headers = r->end = record_end;
+    r->headers_count = 0;
+    *p = record_end;
+    return 1;
+}
+
+static inline ks_status record_read(const unsigned char **p, const unsigned char *end, ks_record *r)
+{
+    if (record_read_fast(p, end, r)) return KS_OK;
+    /* Through copies: a caller's variables whose addresses leave it would stay out of registers. */
+    const unsigned char *q = *p;
+    ks_record slow;
+    ks_status status = record_read_slowly(&q, end, &slow);
+    if (status == KS_OK) {
+        *r = slow;
+        *p = q;
+    }
+    return status;
 }
 
 ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_record *record)

@@ -1,27 +1,10 @@
-"""RECORD: records and the encoder; see record.h for the bytes and records.pyx for the rules."""
+"""RECORDS: the encoder; see records.pyx for the rules."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 
-from kstore._native.batch cimport BatchHeader, ks_append_info, ks_batch_header
-
-
-cdef class Record:                       # final; immutable
-    cdef readonly object value           # bytes or None (a tombstone)
-    cdef readonly object key             # bytes or None
-    cdef readonly tuple headers          # of (str, bytes or None)
-    cdef readonly BatchHeader batch      # None for a record that was not read from a batch
-    cdef readonly long long offset       # -1 as long as no log gave it one
-    cdef readonly int size_bytes         # as stored in its (unpacked) batch; -1 when not read from one
-    cdef bint has_timestamp
-    cdef long long timestamp
-    cdef int offset_delta
-
-
-cdef class Block:                        # memory that is not reused while a memoryview on it lives
-    cdef unsigned char* data
-    cdef Py_ssize_t capacity
-    cdef Py_ssize_t length               # bytes that a memoryview shows
-    cdef Py_ssize_t exports
+from kstore._native.batch cimport ks_append_info, ks_batch_header
+from kstore._native.block cimport Block
 
 
 cdef class Encoder:                      # final; one thread at a time
@@ -43,13 +26,13 @@ cdef class Encoder:                      # final; one thread at a time
 
     cdef int begin(self) except -1
     cdef int grow(self, int64_t size) except -1
-    cdef int values(self, object records, int64_t timestamp) except -1
-    cdef int mixed(self, object records, int64_t timestamp) except -1
+    cdef int add_all(self, object records, int64_t timestamp) except -1
+    cdef Py_ssize_t fill(self, PyObject** items, Py_ssize_t items_count, int64_t timestamp) noexcept
+    cdef Py_ssize_t fill_values(self, PyObject** items, Py_ssize_t items_count) noexcept
+    cdef unsigned char* end(self) noexcept
+    cdef int add(self, object item, int64_t timestamp) except -1
     cdef int put(self, object key, object value, bytes headers, int64_t timestamp) except -1
     cdef int admit(self, int64_t size) except -1
     cdef int open_batch(self, int64_t timestamp) except -1
     cdef int close_batch(self) except -1
     cdef int64_t pack(self) except -1
-
-
-cdef tuple parse_headers(const unsigned char* p, const unsigned char* end, int64_t count)

@@ -1,49 +1,8 @@
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, final
+from collections.abc import Iterable
+from typing import Any, final
 
-from typing_extensions import Buffer
-
-from kstore._native.batch import AppendInfo, BatchHeader
-
-Header = tuple[str, bytes | None]
-
-@final
-class Record:
-    def __init__(
-        self,
-        value: Buffer | None,
-        key: Buffer | None = None,
-        headers: Iterable[tuple[str, Buffer | None]] | Mapping[str, Buffer | None] = (),
-        timestamp_ms: int | None = None,
-    ) -> None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def headers(self) -> tuple[Header, ...]: ...
-    @property
-    def timestamp_ms(self) -> int | None: ...
-    @property
-    def timestamp_type(self) -> Literal["CreateTime", "LogAppendTime"]: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def batch(self) -> BatchHeader | None: ...
-    @property
-    def leader_epoch(self) -> int: ...
-    @property
-    def producer_id(self) -> int: ...
-    @property
-    def producer_epoch(self) -> int: ...
-    @property
-    def sequence(self) -> int: ...
-    @property
-    def is_transactional(self) -> bool: ...
-    @property
-    def is_control(self) -> bool: ...
+from kstore._native.batch import AppendInfo
+from kstore._native.record import Record as Record
 
 @final
 class Encoder:

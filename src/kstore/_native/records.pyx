@@ -1,9 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""RECORD: one record as an object, and the encoder that turns many of them into batches.
+"""RECORDS: the encoder, which turns records into batches.
 
-Owns the way from Python objects to bytes of the records section; the header and its checksum are `batch.c`'s. It
-must not know logs, files or clocks. Called by `log` for every append of records, by `kstore.records`, by `batches`
-for the `Record` type.
+Owns the way from Python objects to the bytes of the records section; the header and its checksum are `batch.c`'s. It
+must not know logs, files or clocks. Called by `log` for every append of records, and by `kstore.records`.
 
 Invariants:
 1. The encoder's output needs no check: its `AppendInfo` describes it, its checksums were computed once, here.
@@ -12,40 +11,57 @@ Invariants:
 """
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_READ, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
-)
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int16_t, uint16_t
-from libc.stdlib cimport free, realloc
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from kstore._native.batch cimport (
-    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_RECORD_OVERHEAD_BYTES_MAX, KS_TRANSACTIONAL, AppendInfo,
-    info_object, ks_append_count, ks_batch_finish, ks_record_header, ks_record_header_read, ks_sequence_add,
+    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, AppendInfo, info_object, ks_append_count,
+    ks_batch_finish, ks_sequence_add,
 )
-from kstore._native.status cimport KS_OK
+from kstore._native.block cimport Block
+from kstore._native.record cimport KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, pack_headers
 
+from kstore._native.record import Record as Record       # users find it beside the encoder
 from kstore.errors import BatchTooLarge, UsageError
 from kstore.limits import DECOMPRESSED_BYTES_MAX
 
+cdef extern from "Python.h":
+    PyTypeObject PyBytes_Type
+    PyTypeObject PyTuple_Type
+    PyObject* Py_None
+    PyTypeObject* Py_TYPE(PyObject* o)
+    # On borrowed references: nothing that can run Python code comes between the look and the copy.
+    Py_ssize_t PyTuple_GET_SIZE(PyObject* o)
+    PyObject* PyTuple_GET_ITEM(PyObject* o, Py_ssize_t i)
+    Py_ssize_t PyBytes_GET_SIZE(PyObject* o)
+    char* PyBytes_AS_STRING(PyObject* o)
+    Py_ssize_t PySequence_Fast_GET_SIZE(object o)
+    PyObject** PySequence_Fast_ITEMS(object o)
+
 cdef extern from "cursor.h" nogil:
     int ks_varint_size(int64_t value)
+    int ks_size_size(uint32_t size)
+    void __builtin_prefetch(const void* p)
+    unsigned char* ks_write_size(unsigned char* p, uint32_t size)
     unsigned char* ks_write_varint(unsigned char* p, int64_t value)
 
 cdef enum:
+    PREFETCHED = 6                           # items ahead: more does not help, fewer leave a wait
+    NULL_SIZE = 1                            # the varint of -1
     BLOCK_BYTES_MIN = 128 * 1024
     BLOCK_BYTES_KEPT_MAX = 8 * 1024 * 1024   # a larger block goes with the call that needed it
 
+cdef PyTypeObject* Record_Type = <PyTypeObject*>OneRecord
 cdef int64_t INT32_MAX = 0x7fffffff
 cdef int64_t BASE_OFFSET_MAX = 0x7fffffffffffffff - 0x7fffffffff   # no list of records is long enough to overflow it
 cdef int64_t unpacked_bytes_max = DECOMPRESSED_BYTES_MAX
 cdef bytes NO_HEADERS = b"\0"                # a count of zero
-
+cdef tuple NO_PAIRS = ()
 
 # A control record's key and value are a version (0), then a type (0 abort, 1 commit), then the coordinator's epoch.
 cdef const unsigned char* MARKER_RECORD = (
@@ -56,173 +72,12 @@ cdef enum:
     MARKER_EPOCH_AT = 61 + 12
 
 
-# -- one record --------------------------------------------------------------------------------------------------
-
-
-@cython.final
-@cython.freelist(64)
-cdef class Record:
-    """A record: what a caller appends, or what a batch holds. Immutable.
-
-    `value` and `key` are `bytes` or None (a None value deletes the key in a compacted topic); `headers` are pairs of
-    a `str` and `bytes` or None, in order, names may repeat. `timestamp_ms` None lets the append set it. Raises
-    `UsageError` for other types. Names of stored headers that are not UTF-8 come with surrogate escapes.
-    """
-
-    def __init__(self, value, key=None, headers=(), timestamp_ms=None):
-        self.value = as_bytes(value, "value")
-        self.key = as_bytes(key, "key")
-        self.headers = checked_headers(headers) if headers else ()
-        self.has_timestamp = timestamp_ms is not None
-        self.timestamp = timestamp_ms if timestamp_ms is not None else -1
-        self.offset = -1
-        self.size_bytes = -1
-
-    @property
-    def timestamp_ms(self):
-        """Milliseconds since 1970; -1 for a stored record without a time, None for a new one that gets it later."""
-        return self.timestamp if self.has_timestamp else None
-
-    @property
-    def timestamp_type(self):
-        """`CreateTime` or `LogAppendTime`."""
-        return "CreateTime" if self.batch is None else self.batch.timestamp_type
-
-    @property
-    def leader_epoch(self):
-        """Epoch of the leader that appended it, or -1."""
-        return -1 if self.batch is None else self.batch.fields.leader_epoch
-
-    @property
-    def producer_id(self):
-        """Id of the idempotent or transactional producer that sent it, or -1."""
-        return -1 if self.batch is None else self.batch.fields.producer_id
-
-    @property
-    def producer_epoch(self):
-        """Epoch of that producer, or -1."""
-        return -1 if self.batch is None else self.batch.fields.producer_epoch
-
-    @property
-    def sequence(self):
-        """Its sequence number, or -1."""
-        return -1 if self.batch is None else ks_sequence_add(self.batch.fields.base_sequence, self.offset_delta)
-
-    @property
-    def is_transactional(self):
-        """Whether it was sent inside a transaction."""
-        return self.batch is not None and self.batch.is_transactional
-
-    @property
-    def is_control(self):
-        """Whether it is a control record, such as the marker that ends a transaction."""
-        return self.batch is not None and self.batch.is_control
-
-    def __eq__(self, other):
-        if not isinstance(other, Record):
-            return NotImplemented
-        return self._fields() == (<Record>other)._fields()
-
-    def __hash__(self):
-        return hash(self._fields())
-
-    def _fields(self):
-        return self.offset, self.timestamp_ms, self.key, self.value, self.headers
-
-    def __repr__(self):
-        return (f"Record(offset={self.offset}, timestamp_ms={self.timestamp_ms}, key={self.key!r}, "
-                f"value={self.value!r}, headers={self.headers!r})")
-
-
-cdef object as_bytes(object data, str what):
-    """`data` as `bytes`, None for None; UsageError for what is neither bytes nor a buffer."""
-    if data is None or PyBytes_CheckExact(data):
-        return data
-    if isinstance(data, str):
-        raise UsageError(f"the {what} of a record is bytes, not str: encode it, for example {what}.encode()")
-    if not PyObject_CheckBuffer(data):
-        raise UsageError(f"the {what} of a record is bytes or None, not {type(data).__name__}")
-    return bytes(data)
-
-
-cdef tuple checked_headers(object headers):
-    """Headers of a caller as a tuple of pairs; a mapping is no sequence of pairs, but its items are."""
-    cdef list checked = []
-    if isinstance(headers, (str, bytes)):
-        raise UsageError(f"headers are a sequence of (str, bytes or None), not {type(headers).__name__}")
-    for header in (headers.items() if hasattr(headers, "items") else headers):
-        try:
-            name, value = header
-        except (TypeError, ValueError):
-            raise UsageError(f"a header is a pair of str and bytes or None, not {header!r}") from None
-        if not isinstance(name, str):
-            raise UsageError(f"the name of a header is str, not {type(name).__name__}")
-        checked.append((name, as_bytes(value, "header value")))
-    return tuple(checked)
-
-
-cdef bytes pack_headers(object headers):
-    """Count and headers as they stand at the end of a record."""
-    cdef list parts = []
-    cdef tuple pairs = checked_headers(headers)
-    parts.append(varint(len(pairs)))
-    for name, value in pairs:
-        try:
-            encoded = (<str>name).encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError as error:
-            raise UsageError(f"the name of a header is no Unicode text: {error}") from None
-        parts.append(varint(len(encoded)))
-        parts.append(encoded)
-        if value is None:
-            parts.append(varint(-1))
-        else:
-            parts.append(varint(len(value)))
-            parts.append(value)
-    return b"".join(parts)
-
-
-cdef bytes varint(int64_t value):
-    cdef unsigned char space[10]
-    return PyBytes_FromStringAndSize(<char*>space, ks_write_varint(space, value) - space)
-
-
-cdef tuple parse_headers(const unsigned char* p, const unsigned char* end, int64_t count):
-    """The headers of a record that was read: each lies inside it already."""
-    cdef ks_record_header header
-    cdef list parsed = []
-    while count > 0 and ks_record_header_read(&p, end, &header) == KS_OK:
-        name = PyUnicode_DecodeUTF8(<char*>header.key, header.key_size, "surrogateescape")
-        value = (None if header.value_size < 0
-                 else PyBytes_FromStringAndSize(<char*>header.value, header.value_size))
-        parsed.append((name, value))
-        count -= 1
-    return tuple(parsed)
-
-
-# -- many records ------------------------------------------------------------------------------------------------
-
-
-@cython.final
-cdef class Block:
-    """Memory of the encoder, shown by memoryviews."""
-
-    def __dealloc__(self):
-        free(self.data)
-
-    def __getbuffer__(self, Py_buffer* buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self.data, self.length, 1, flags)
-        self.exports += 1
-
-    def __releasebuffer__(self, Py_buffer* buffer):
-        self.exports -= 1
-
-
 @cython.final
 cdef class Encoder:
     """Turns records into record batches, in memory that is used again from call to call. One thread at a time."""
 
     def __cinit__(self):
-        self.block = Block()
+        self.block = Block.__new__(Block)
 
     @property
     def buffer(self):
@@ -269,10 +124,7 @@ cdef class Encoder:
             self.alone_bytes_max = (self.batch_bytes_max if record_bytes_max is None
                                     else max(self.batch_bytes_max, min(record_bytes_max, INT32_MAX)))
             self.begin()
-            if type(records) is list and PyList_GET_SIZE(records) and type((<list>records)[0]) is bytes:
-                self.values(records, timestamp)
-            else:
-                self.mixed(records, timestamp)
+            self.add_all(records, timestamp)
             if self.count:
                 self.close_batch()
             self.block.length = self.used
@@ -286,7 +138,7 @@ cdef class Encoder:
         self.info.max_timestamp = -1
         self.start = self.used = self.count = 0
         if self.block.exports or self.block.capacity > BLOCK_BYTES_KEPT_MAX:
-            self.block = Block()
+            self.block = Block.__new__(Block)
         self.block.length = 0
         return 0
 
@@ -300,75 +152,138 @@ cdef class Encoder:
         self.block.capacity = capacity
         return 0
 
-    cdef int values(self, object records, int64_t timestamp) except -1:
-        """A list of values without key and headers: the hot path. Goes on as `mixed` at the first other item."""
+    cdef int add_all(self, object records, int64_t timestamp) except -1:
+        """Every record of a list or tuple: runs of plain ones at once, what is between them one by one."""
         cdef Py_ssize_t i = 0
-        cdef int64_t size, body
-        cdef unsigned char* p
-        cdef object value
-        while i < PyList_GET_SIZE(records):
-            value = <object>PyList_GET_ITEM(records, i)
-            if not PyBytes_CheckExact(value):
-                return self.mixed((<list>records)[i:], timestamp)
-            size = PyBytes_GET_SIZE(value)
-            if self.used + size + KS_RECORD_OVERHEAD_BYTES_MAX + KS_BATCH_HEADER_BYTES > self.block.capacity:
-                self.grow(size + KS_RECORD_OVERHEAD_BYTES_MAX + KS_BATCH_HEADER_BYTES)
-            # attributes, timestamp delta 0, null key and no headers take a byte each
-            body = 4 + ks_varint_size(self.count) + ks_varint_size(size) + size
-            if self.count == 0 or self.used - self.start + ks_varint_size(body) + body > self.batch_bytes_max:
-                if self.count:
-                    self.close_batch()
-                    continue                      # the offset delta starts again at 0, and the size with it
-                self.open_batch(timestamp)
-                self.admit(ks_varint_size(body) + body)
-            p = ks_write_varint(self.block.data + self.used, body)
-            p[0] = 0
-            p[1] = 0
-            p = ks_write_varint(p + 2, self.count)
-            p[0] = 1
-            p = ks_write_varint(p + 1, size)
-            memcpy(p, PyBytes_AS_STRING(value), <size_t>size)
-            p[size] = 0
-            self.used = p + size + 1 - self.block.data
-            self.count += 1
-            i += 1
+        while i < PySequence_Fast_GET_SIZE(records):     # read anew each time: `add` may run a caller's code
+            if self.count and timestamp == self.base_timestamp:
+                i += self.fill_values(PySequence_Fast_ITEMS(records) + i, PySequence_Fast_GET_SIZE(records) - i)
+            if self.count:
+                i += self.fill(PySequence_Fast_ITEMS(records) + i, PySequence_Fast_GET_SIZE(records) - i, timestamp)
+            if i < PySequence_Fast_GET_SIZE(records):
+                self.add(<object>PySequence_Fast_ITEMS(records)[i], timestamp)
+                i += 1
         return 0
 
-    cdef int mixed(self, object records, int64_t timestamp) except -1:
-        """Any of the accepted shapes."""
-        cdef Py_ssize_t i, count
-        cdef Record record
-        cdef object item
-        for item in records:
-            if type(item) is tuple:
-                count = PyTuple_GET_SIZE(item)
-                if count == 2:
-                    self.put(as_bytes((<tuple>item)[0], "key"), as_bytes((<tuple>item)[1], "value"), NO_HEADERS,
-                             timestamp)
-                elif count == 3:
-                    headers = (<tuple>item)[2]
-                    self.put(as_bytes((<tuple>item)[0], "key"), as_bytes((<tuple>item)[1], "value"),
-                             pack_headers(headers) if headers else NO_HEADERS, timestamp)
-                else:
-                    raise UsageError(f"a record is (key, value) or (key, value, headers), not {count} items")
-            elif type(item) is Record:
-                record = <Record>item
-                self.put(record.key, record.value, pack_headers(record.headers) if record.headers else NO_HEADERS,
-                         record.timestamp if record.has_timestamp else timestamp)
-            elif item is None:
-                raise UsageError("a record is bytes, (key, value), (key, value, headers) or Record, not None; "
-                                 "a tombstone is (key, None)")
-            elif isinstance(item, tuple):
-                raise UsageError(f"a record is a plain tuple or a kstore.Record, not {type(item).__name__}")
-            else:
-                self.put(None, as_bytes(item, "value"), NO_HEADERS, timestamp)
+    cdef Py_ssize_t fill_values(self, PyObject** items, Py_ssize_t items_count) noexcept:
+        """The hottest path: the leading items that are `bytes`, have the batch's own time and surely fit into the
+        batch and the memory that there is. Runs no Python code; returns how many they were."""
+        cdef unsigned char* p = self.block.data + self.used
+        cdef unsigned char* end = self.end()
+        cdef uint32_t count = self.count
+        cdef Py_ssize_t i, size
+        cdef PyObject* value
+        for i in range(items_count):
+            value = items[i]
+            if i + PREFETCHED < items_count:          # objects lie all over the heap: half the time went in waiting
+                __builtin_prefetch(items[i + PREFETCHED])
+            if Py_TYPE(value) is not &PyBytes_Type:
+                break
+            size = PyBytes_GET_SIZE(value)
+            if end - p < size + KS_RECORD_OVERHEAD_BYTES_MAX:
+                break
+            # attributes, timestamp delta 0, null key and no headers take a byte each
+            p = ks_write_size(p, <uint32_t>(4 + ks_size_size(count) + ks_size_size(<uint32_t>size) + size))
+            p[0] = 0
+            p[1] = 0
+            p = ks_write_size(p + 2, count)
+            p[0] = NULL_SIZE
+            p = ks_write_size(p + 1, <uint32_t>size)
+            memcpy(p, PyBytes_AS_STRING(value), <size_t>size)
+            p[size] = 0
+            p += size + 1
+            count += 1
+        else:
+            i = items_count
+        self.used = p - self.block.data
+        self.count = <int32_t>count
+        return i
+
+    cdef Py_ssize_t fill(self, PyObject** items, Py_ssize_t items_count, int64_t timestamp) noexcept:
+        """As `fill_values`, for pairs of `bytes` or None and for a `Record` without headers too."""
+        cdef unsigned char* p = self.block.data + self.used
+        cdef unsigned char* end = self.end()
+        cdef uint32_t count = self.count
+        cdef int64_t base_timestamp = self.base_timestamp, max_timestamp = self.max_timestamp
+        cdef int64_t record_timestamp, delta, key_size, value_size
+        cdef PyObject* key
+        cdef PyObject* value
+        cdef Py_ssize_t i
+        for i in range(items_count):
+            if i + PREFETCHED < items_count:
+                __builtin_prefetch(items[i + PREFETCHED])
+            key = Py_None
+            value = items[i]
+            record_timestamp = timestamp
+            if Py_TYPE(value) is &PyTuple_Type:
+                if PyTuple_GET_SIZE(value) != 2:
+                    break
+                key = PyTuple_GET_ITEM(value, 0)
+                value = PyTuple_GET_ITEM(value, 1)
+            elif Py_TYPE(value) is Record_Type:
+                if <PyObject*>(<OneRecord>value).headers is not <PyObject*>NO_PAIRS:
+                    break
+                if (<OneRecord>value).has_timestamp:
+                    record_timestamp = (<OneRecord>value).timestamp
+                key = <PyObject*>(<OneRecord>value).key
+                value = <PyObject*>(<OneRecord>value).value
+            key_size = bytes_size(key)
+            value_size = bytes_size(value)
+            if key_size < -1 or value_size < -1:
+                break
+            if end - p < max(key_size, 0) + max(value_size, 0) + KS_RECORD_OVERHEAD_BYTES_MAX:
+                break
+            delta = wrapping_sub(record_timestamp, base_timestamp)
+            p = ks_write_size(p, <uint32_t>(2 + ks_varint_size(delta) + ks_size_size(count) + stored_size(key_size)
+                                            + stored_size(value_size)))
+            p[0] = 0
+            p = ks_write_varint(p + 1, delta)
+            p = ks_write_size(p, count)
+            p = put_bytes(p, key, key_size)
+            p = put_bytes(p, value, value_size)
+            p[0] = 0
+            p += 1
+            count += 1
+            if record_timestamp > max_timestamp:
+                max_timestamp = record_timestamp
+        else:
+            i = items_count
+        self.used = p - self.block.data
+        self.count = <int32_t>count
+        self.max_timestamp = max_timestamp
+        return i
+
+    cdef unsigned char* end(self) noexcept:
+        """Where the open batch must end: the room in memory and the size of a batch, whichever comes first."""
+        return self.block.data + min(self.block.capacity, self.start + self.batch_bytes_max)
+
+    cdef int add(self, object item, int64_t timestamp) except -1:
+        """One record of any of the accepted shapes."""
+        cdef Py_ssize_t count
+        cdef OneRecord record
+        if type(item) is tuple:
+            count = len(<tuple>item)
+            if not 2 <= count <= 3:
+                raise UsageError(f"a record is (key, value) or (key, value, headers), not {count} items")
+            headers = (<tuple>item)[2] if count == 3 else None
+            self.put(as_bytes((<tuple>item)[0], "key"), as_bytes((<tuple>item)[1], "value"),
+                     pack_headers(headers) if headers else NO_HEADERS, timestamp)
+        elif type(item) is OneRecord:
+            record = <OneRecord>item
+            self.put(record.key, record.value, pack_headers(record.headers) if record.headers else NO_HEADERS,
+                     record.timestamp if record.has_timestamp else timestamp)
+        elif item is None or isinstance(item, tuple):
+            raise UsageError(f"a record is bytes, (key, value), (key, value, headers) or kstore.Record, "
+                             f"not {type(item).__name__}; a tombstone is (key, None)")
+        else:
+            self.put(None, as_bytes(item, "value"), NO_HEADERS, timestamp)
         return 0
 
     cdef int put(self, object key, object value, bytes headers, int64_t timestamp) except -1:
         """Write one record; `headers` are packed, count first."""
-        cdef int64_t key_size = -1 if key is None else PyBytes_GET_SIZE(key)
-        cdef int64_t value_size = -1 if value is None else PyBytes_GET_SIZE(value)
-        cdef int64_t headers_size = PyBytes_GET_SIZE(headers)
+        cdef int64_t key_size = -1 if key is None else PyBytes_GET_SIZE(<PyObject*>key)
+        cdef int64_t value_size = -1 if value is None else PyBytes_GET_SIZE(<PyObject*>value)
+        cdef int64_t headers_size = PyBytes_GET_SIZE(<PyObject*>headers)
         cdef int64_t payload = max(key_size, 0) + max(value_size, 0) + headers_size
         cdef int64_t size, body, delta = 0
         cdef unsigned char* p
@@ -391,13 +306,13 @@ cdef class Encoder:
         p = ks_write_varint(p, self.count)
         p = ks_write_varint(p, key_size)
         if key_size > 0:
-            memcpy(p, PyBytes_AS_STRING(key), <size_t>key_size)
+            memcpy(p, PyBytes_AS_STRING(<PyObject*>key), <size_t>key_size)
             p += key_size
         p = ks_write_varint(p, value_size)
         if value_size > 0:
-            memcpy(p, PyBytes_AS_STRING(value), <size_t>value_size)
+            memcpy(p, PyBytes_AS_STRING(<PyObject*>value), <size_t>value_size)
             p += value_size
-        memcpy(p, PyBytes_AS_STRING(headers), <size_t>headers_size)
+        memcpy(p, PyBytes_AS_STRING(<PyObject*>headers), <size_t>headers_size)
         self.used = p + headers_size - self.block.data
         self.count += 1
         if timestamp > self.max_timestamp:
@@ -463,7 +378,28 @@ cdef class Encoder:
         return self.codec
 
 
-cdef int64_t wrapping_sub(int64_t a, int64_t b) noexcept nogil:
+cdef inline int64_t bytes_size(PyObject* data) noexcept:
+    """The length of exact bytes, -1 for None, -2 for anything else."""
+    if Py_TYPE(data) is &PyBytes_Type:
+        return PyBytes_GET_SIZE(data)
+    return -1 if data is Py_None else -2
+
+
+cdef inline int64_t stored_size(int64_t size) noexcept:
+    """Bytes of a key or value with its size; -1 is the size of null."""
+    return 1 if size < 0 else ks_size_size(<uint32_t>size) + size
+
+
+cdef inline unsigned char* put_bytes(unsigned char* p, PyObject* data, int64_t size) noexcept:
+    if size < 0:
+        p[0] = NULL_SIZE
+        return p + 1
+    p = ks_write_size(p, <uint32_t>size)
+    memcpy(p, PyBytes_AS_STRING(data), <size_t>size)
+    return p + size
+
+
+cdef inline int64_t wrapping_sub(int64_t a, int64_t b) noexcept nogil:
     """As Java subtracts: two timestamps may lie further apart than a long reaches."""
     return <int64_t>(<unsigned long long>a - <unsigned long long>b)
 
@@ -476,7 +412,7 @@ def encode_marker(long long base_offset, *, int leader_epoch, long long producer
                   int coordinator_epoch, long long timestamp_ms):
     """The control batch of 78 bytes that ends a transaction (EndTransactionMarker)."""
     cdef bytes marker = PyBytes_FromStringAndSize(NULL, MARKER_BYTES)
-    cdef unsigned char* p = <unsigned char*>PyBytes_AS_STRING(marker)
+    cdef unsigned char* p = <unsigned char*>PyBytes_AS_STRING(<PyObject*>marker)
     cdef ks_batch_header header
     if not 0 <= producer_epoch <= 0x7fff or producer_id < 0 or base_offset < 0:
         raise UsageError(f"no transaction can have producer id {producer_id}, epoch {producer_epoch} "
