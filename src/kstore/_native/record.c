@@ -124,24 +124,32 @@ ks_status ks_record_read(const unsigned char **p, const unsigned char *end, ks_r
     return record_read(p, end, record);
 }
 
+static int64_t shortest_headers_size(const ks_record *r)
+{
+    const unsigned char *p = r->headers;
+    int64_t size = 0;
+    for (int64_t i = 0; i < r->headers_count; i++) {
+        ks_record_header h;
+        if (ks_record_header_read(&p, r->end, &h) != KS_OK) return -1;
+        size += ks_varint_size(h.key_size) + h.key_size + ks_varint_size(h.value_size) +
+                (h.value_size > 0 ? h.value_size : 0);
+    }
+    return size;
+}
+
 /* The size of the record's only shortest encoding. */
-static int64_t shortest_size(const ks_record *r)
+static inline int64_t shortest_size(const ks_record *r)
 {
     int64_t body = 1 + ks_varint_size(r->timestamp_delta) + ks_varint_size(r->offset_delta) +
                    ks_varint_size(r->key_size) + (r->key_size > 0 ? r->key_size : 0) +
                    ks_varint_size(r->value_size) + (r->value_size > 0 ? r->value_size : 0) +
                    ks_varint_size(r->headers_count);
-    const unsigned char *p = r->headers;
-    for (int64_t i = 0; i < r->headers_count; i++) {
-        ks_record_header h;
-        if (ks_record_header_read(&p, r->end, &h) != KS_OK) return -1;
-        body += ks_varint_size(h.key_size) + h.key_size + ks_varint_size(h.value_size) +
-                (h.value_size > 0 ? h.value_size : 0);
-    }
+    if (r->headers_count) body += shortest_headers_size(r);
     return body + ks_varint_size(body);
 }
 
-ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict)
+static inline ks_status records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
+                                      const int strict)
 {
     ks_record record;
     int64_t last_delta = -1;
@@ -152,12 +160,16 @@ ks_status ks_records_check(const unsigned char *p, const unsigned char *end, con
         if (!ks_delta_fits(record.offset_delta, last_delta, header)) return KS_BAD_RECORD;
         last_delta = record.offset_delta;
         if (strict) {
-            if (last_delta != i) return KS_BAD_RECORD;
-            if (record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
+            if (last_delta != i || record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
             if (shortest_size(&record) != record.end - record.start) return KS_BAD_VARINT;
         }
     }
     return p == end ? KS_OK : KS_BAD_COUNT;
+}
+
+ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict)
+{
+    return strict ? records_check(p, end, header, 1) : records_check(p, end, header, 0);
 }
 
 ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
