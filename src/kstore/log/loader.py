@@ -246,6 +246,8 @@ class Loader:
                 leader_epoch=tail.last_batch.leader_epoch if tail.last_batch else -1,
                 dense=dense,
                 header_digest=tail.header_digest,
+                max_timestamp_ms=tail.max_timestamp_ms,
+                max_timestamp_offset=tail.max_timestamp_offset,
             )
             derived.replace_aborted(segment, tail.next_offset)
         if found.status and (found.next_offset < durable or end_offset >= 0):

@@ -272,13 +272,22 @@ class Log:
             self.view.log_end_offset,
             tuple(self._unsynced),
             self._new_files,
-            self.derived.tail_of(active, self.view.log_end_offset) if tail or grown else None,
+            self._tail() if tail or grown else None,
         )
         if mark.tail is not None:
             self._tail_segment, self._tail_at_bytes = active, active.size_bytes
         self._unsynced = [active]
         self._new_files = False
         return mark
+
+    def _tail(self) -> TailCheckpoint | None:
+        """A checkpoint of the end; the index entries below it go to their files, so that nobody walks there again."""
+        try:
+            self._active.write_indexes()
+        except OSError as error:  # an index can be lost: without a checkpoint a recovery scans more
+            _log.warning("no tail checkpoint for %s: %s", self.directory, error)
+            return None
+        return self.derived.tail_of(self._active, self.view.log_end_offset)
 
     def sync(self, mark: Mark) -> int:
         """Make what `mark` covers durable, outside the writer lock; returns the new recovery point.
