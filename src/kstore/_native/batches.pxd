@@ -11,11 +11,15 @@ cdef class Batches:                      # final; immutable
     cdef readonly long long position     # of the first batch in it
     cdef readonly tuple aborted          # (producer id, first offset, last offset) of transactions to hide
     cdef long long end_offset            # -1: not known yet
+    cdef long long start_offset          # where the reader asked to begin
+    cdef bint dense                      # a hole between the batches is damage
     cdef long long count                 # of visible records; -1: not known yet
 
     cdef bint hides(self, const ks_batch_header* header, bint control) except -1
 
 
-cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, tuple aborted)
-"""As the constructor, for native callers; `buffer` is a read-only memoryview of whole batches already, and
-`next_offset` the offset behind them (-1: read it off the last header when it is asked for)."""
+cdef Batches make_batches(object buffer, long long start_offset, long long next_offset, str file,
+                          long long position, tuple aborted, bint dense)
+"""As the constructor, for native callers; `buffer` is a read-only memoryview of whole batches already,
+`start_offset` what the reader asked for, `next_offset` the offset behind them (-1: read it off the last header when it
+is asked for)."""

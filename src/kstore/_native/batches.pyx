@@ -57,6 +57,7 @@ cdef class Batches:
         self.position = position
         self.aborted = tuple(aborted)
         self.end_offset = -1 if len(view) else next_offset_if_empty
+        self.start_offset = next_offset_if_empty
         self.count = -1
 
     def __iter__(self):
@@ -137,13 +138,16 @@ cdef class Batches:
         return f"Batches({len(self.buffer)} bytes{f' of {self.file} at {self.position}' if self.file else ''})"
 
 
-cdef Batches make_batches(object buffer, long long next_offset, str file, long long position, tuple aborted):
+cdef Batches make_batches(object buffer, long long start_offset, long long next_offset, str file,
+                          long long position, tuple aborted, bint dense):
     cdef Batches batches = Batches.__new__(Batches)
     batches.buffer = buffer
     batches.file = file
     batches.position = position
     batches.aborted = aborted
+    batches.start_offset = start_offset
     batches.end_offset = next_offset
+    batches.dense = dense
     batches.count = -1
     return batches
 
@@ -155,8 +159,21 @@ cdef corrupt(Batches batches, Py_ssize_t at, str reason, long long offset, long 
 
 
 cdef corrupt_batch(Batches batches, Py_ssize_t at, ks_status status, const ks_batch_header* header):
-    """As `corrupt`, for a batch whose header can be believed as far as its extent goes."""
-    return corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), header.base_offset, header.last_offset + 1)
+    """As `corrupt`, for a batch whose header can be believed as far as its extent goes.
+
+    How many offsets it covers is under the checksum that failed: the batch behind it says where they end.
+    """
+    cdef Py_buffer view
+    cdef ks_batch_header behind
+    cdef Py_ssize_t next_at = at + header.size_bytes
+    cdef long long next_offset = header.last_offset + 1
+    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
+    if (next_at < view.len and ks_batch_parse(<const unsigned char*>view.buf + next_at,
+                                              <const unsigned char*>view.buf + view.len, &behind) == KS_OK
+            and behind.base_offset > header.base_offset):
+        next_offset = behind.base_offset
+    PyBuffer_Release(&view)
+    return corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), header.base_offset, next_offset)
 
 
 cdef object unpack(Batches batches, Py_ssize_t at, const ks_batch_header* header):
@@ -192,6 +209,7 @@ cdef class _Records:
     cdef const unsigned char* p           # the next record
     cdef const unsigned char* end
     cdef int left                         # records of the batch that were not read yet
+    cdef long long expected               # offset behind the batch read last
     cdef int64_t last_delta
 
     def __dealloc__(self):
@@ -243,11 +261,13 @@ cdef class _Records:
             self.at = self.view.len                       # an error ends the iteration
             status = ks_batch_parse(data + at, data + self.view.len, &header)
             if status != KS_OK:
-                raise corrupt(self.batches, at, (<bytes>ks_batch_reason(status)).decode(), -1, -1)
+                raise corrupt(self.batches, at, (<bytes>ks_batch_reason(status)).decode(), self.expected, self.expected)
+            follows(self.batches, at, &header, self.expected if at else -1)
+            check_batch(self.batches, at, data, self.view.len)     # also what is passed over may be so by a lie
+            self.expected = header.last_offset + 1
             if header.last_offset < self.from_offset or self.batches.hides(&header, self.control):
                 at += header.size_bytes
                 continue
-            check_batch(self.batches, at, data, self.view.len)
             self.batch_at = at
             self.at = at + header.size_bytes
             self.header = batch_header(&header, self.batches.position + at)
@@ -277,6 +297,7 @@ cdef _Records make_iterator(Batches batches, bint control, long long from_offset
     records.control = control
     records.from_offset = from_offset
     records.as_tuples = as_tuples
+    records.expected = batches.start_offset
     PyObject_GetBuffer(batches.buffer, &records.view, PyBUF_SIMPLE)
     records.held = True
     return records
@@ -414,9 +435,21 @@ cdef Columns decode_columns(Batches batches):
 
 cdef int parse_next(Batches batches, Py_ssize_t at, const unsigned char* data, Py_ssize_t length,
                     ks_batch_header* header) except -1:
+    """Parse the batch at byte `at`; `header` holds the one before it, which a dense log must go on from."""
+    cdef long long expected = header.last_offset + 1 if at else -1
     cdef ks_status status = ks_batch_parse(data + at, data + length, header)
     if status != KS_OK:
-        raise corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), -1, -1)
+        raise corrupt(batches, at, (<bytes>ks_batch_reason(status)).decode(), expected, expected)
+    return follows(batches, at, header, expected)
+
+
+cdef int follows(Batches batches, Py_ssize_t at, const ks_batch_header* header, long long expected) except -1:
+    """Base offsets stand outside the checksum: without holes, each must be where the batch before it ends.
+
+    Where good data resumes only the log can tell: a read at the expected offset asks it.
+    """
+    if batches.dense and expected >= 0 and header.base_offset != expected:
+        raise corrupt(batches, at, "its base offset does not go on from the batch before it", expected, expected)
     return 0
 
 

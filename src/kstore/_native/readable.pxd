@@ -9,5 +9,6 @@ cdef class ReadableSegment(StoredSegment):
                   long long* start, long long* stop, long long* next_offset) except -1
     cdef int reach(self, Walk walk, long long target, long long offset_end) except -1
     cdef long long time_floor(self, long long timestamp_ms, long long end) except? -1
+    cdef bint batch_holds(self, long long position, long long end_position) except -1
     cpdef locate(self, long long offset, long long end_position=*)
     cpdef read(self, long long position, long long end_position)

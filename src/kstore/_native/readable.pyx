@@ -13,11 +13,13 @@ Invariants
 
 from kstore.errors import CorruptionError
 from kstore._native import scan as scan_module
-from kstore._native.batch cimport batch_header
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+
+from kstore._native.batch cimport batch_header, ks_batch_check, ks_batch_header
 from kstore._native.batches cimport make_batches
 from kstore._native.index cimport OffsetIndex, TimeIndex, ks_offset_index_search_position
 from kstore._native.scan cimport KS_WALK_BAD, KS_WALK_END, KS_WALK_FOUND, ks_walk_step
-from kstore._native.status cimport KS_BAD_HEADER
+from kstore._native.status cimport KS_BAD_HEADER, KS_OK, ks_status
 from kstore._native.stored cimport StoredSegment
 from kstore._native.walk cimport Walk
 
@@ -72,6 +74,11 @@ cdef class ReadableSegment(StoredSegment):
         ks_walk_step(&walk.w)
         if walk.w.bad_count and walk.w.bad.position < end:
             walk.w.end = walk.w.bad.position       # bytes in quarantine part what is handed out
+        if (walk.peek() == KS_WALK_BAD and walk.w.status == KS_BAD_HEADER
+                and not self.batch_holds(start[0], walk.w.position)):
+            walk.w.position = start[0]             # it claims the offsets of those behind it
+            walk.w.next_offset = offset
+            raise walk.damage()
         self.reach(walk, start[0] + min(<long long>max_bytes, end), offset_end)
         if walk.w.position == start[0]:
             walk.w.status = KS_BAD_HEADER
@@ -85,13 +92,15 @@ cdef class ReadableSegment(StoredSegment):
         """Step on over the batches that end at or before `target`.
 
         Base offsets stand outside the checksum: a batch that claims offsets of the one behind it, or of what
-        follows `offset_end`, is taken back, as it lies about its own.
+        follows `offset_end`, is taken back, as it lies about its own; in a dense log only when its checksum
+        says so, since there the one behind may be the liar.
         """
         cdef OffsetIndex offsets = self.offsets
         cdef long long position = walk.w.position, next_offset = walk.w.next_offset
         cdef long long last_position = walk.w.last_position
         cdef Py_ssize_t slot
         cdef int result
+        cdef bint suspect
         if offsets is not None and target - position > 2 * self.index_interval_bytes:
             # One entry short of the nearest, so that at least one batch is stepped over on the way.
             slot = ks_offset_index_search_position(offsets.data, offsets.count, min(target, walk.w.end) - 1) - 1
@@ -100,11 +109,26 @@ cdef class ReadableSegment(StoredSegment):
                 walk.w.next_offset = next_offset
                 walk.w.last_position = last_position
         result = walk.to_position(target)
-        if result == KS_WALK_END and walk.w.next_offset > offset_end:
-            walk.w.position, walk.w.next_offset = walk.w.last_position, -1
-        elif result == KS_WALK_BAD and walk.w.status == KS_BAD_HEADER:
+        if result == KS_WALK_END and walk.w.dense:
+            suspect = walk.w.next_offset != offset_end
+        elif result == KS_WALK_END:
+            suspect = walk.w.next_offset > offset_end
+        else:
+            suspect = result == KS_WALK_BAD and walk.w.status == KS_BAD_HEADER
+        if suspect and not (walk.w.dense and self.batch_holds(walk.w.last_position, walk.w.position)):
             walk.w.position, walk.w.next_offset = walk.w.last_position, -1
         return 0
+
+    cdef bint batch_holds(self, long long position, long long end_position) except -1:
+        """Whether the checksum of one batch fits: where two headers disagree, this tells which of them is wrong,
+        as long as no offset may be missing between them."""
+        cdef Py_buffer view
+        cdef ks_batch_header header
+        cdef ks_status status
+        PyObject_GetBuffer(self.read(position, end_position), &view, PyBUF_SIMPLE)
+        status = ks_batch_check(<const unsigned char*>view.buf, <const unsigned char*>view.buf + view.len, &header)
+        PyBuffer_Release(&view)
+        return status == KS_OK
 
     cpdef read(self, long long position, long long end_position):
         """The raw bytes `[position, end_position)`, unchecked, as a read-only memoryview."""
@@ -142,7 +166,7 @@ cdef class ReadableSegment(StoredSegment):
             if result != KS_WALK_FOUND:
                 raise walk.damage()
             batches = make_batches(self.read(walk.w.position, walk.w.position + walk.w.header.size_bytes),
-                                   walk.w.header.base_offset, self.log_path(), walk.w.position, ())
+                                   walk.w.header.base_offset, -1, self.log_path(), walk.w.position, (), False)
             for record in batches.records(control=True, from_offset=start_offset):
                 if record.timestamp_ms >= timestamp_ms:
                     return record.offset, record.timestamp_ms

@@ -35,6 +35,7 @@ ks_walk_result ks_walk_peek(ks_walk *w)
     while (w->bad_count && w->bad->position <= w->position) {
         w->position = w->bad->end_position;
         w->next_offset = w->bad->next_offset;
+        w->exact_offset = -1;
         w->bad++;
         w->bad_count--;
     }
@@ -51,6 +52,7 @@ ks_walk_result ks_walk_peek(ks_walk *w)
     if (status != KS_OK) return bad(w, short_or_zeros(p, KS_BATCH_HEADER_BYTES) == KS_ZEROS ? KS_ZEROS : status);
     if (w->header.size_bytes > left) return bad(w, KS_SHORT);
     if (w->header.base_offset < w->next_offset) return bad(w, KS_BAD_HEADER);
+    if (w->exact_offset >= 0 && w->header.base_offset != w->exact_offset) return bad(w, KS_BAD_HEADER);
     return KS_WALK_FOUND;
 }
 

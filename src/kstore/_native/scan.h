@@ -38,6 +38,8 @@ typedef struct ks_walk {
     int64_t position;    /* of the header that comes next */
     int64_t last_position; /* of the batch stepped over last */
     int64_t next_offset; /* the lowest base offset that it may have */
+    int64_t exact_offset; /* the only base offset that it may have; -1: any from next_offset on */
+    int32_t dense;       /* never compacted: offsets have no holes */
     const ks_range *bad; /* quarantined ranges, sorted, disjoint: jumped over */
     size_t bad_count;
     ks_status status;
@@ -53,6 +55,7 @@ static inline void ks_walk_step(ks_walk *w)
     w->last_position = w->position;
     w->position += w->header.size_bytes;
     w->next_offset = w->header.last_offset + 1;
+    w->exact_offset = w->dense ? w->next_offset : -1;
 }
 
 /* Walks to the batch that covers `offset`, or to the first one behind it. */

@@ -26,6 +26,8 @@ cdef extern from "scan.h" nogil:
         int64_t position
         int64_t last_position
         int64_t next_offset
+        int64_t exact_offset
+        int32_t dense
         const ks_range* bad
         size_t bad_count
         ks_status status

@@ -18,6 +18,7 @@ cdef class StoredSegment(Openable):
     cdef readonly long long base_offset
     cdef readonly bint writable
     cdef readonly bint mapped
+    cdef public bint dense                  # never compacted: a hole between offsets is damage
     cdef readonly long long index_rebuilds
     cdef readonly tuple quarantine          # of scan.Range
     cdef long long index_interval_bytes

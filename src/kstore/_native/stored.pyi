@@ -31,6 +31,7 @@ class StoredSegment(Openable):
     base_offset: int
     writable: bool
     mapped: bool
+    dense: bool
     index_rebuilds: int
     quarantine: tuple[DamagedBytes, ...]
     def __init__(

@@ -263,7 +263,9 @@ cdef class StoredSegment(Openable):
     # -- where is an offset ----------------------------------------------------------------------------------
 
     cdef Walk walk(self, long long end):
-        return new_walk(self, self.mapping, self.file, end, self.bad, self.bad_count, self.bad_owner)
+        cdef Walk walk = new_walk(self, self.mapping, self.file, end, self.bad, self.bad_count, self.bad_owner)
+        walk.w.dense = self.dense
+        return walk
 
     cdef Py_ssize_t sound_slot(self, OffsetIndex offsets, Py_ssize_t slot, long long end) noexcept:
         """`slot`, or the next lower one whose position lies before `end` and in no quarantined range."""
@@ -286,6 +288,7 @@ cdef class StoredSegment(Openable):
         """Put the walk where an index entry points to; False when no batch there has the entry's offset."""
         walk.w.position = offsets.position_at(slot)
         walk.w.next_offset = 0
+        walk.w.exact_offset = -1
         walk.w.bad = self.bad
         walk.w.bad_count = self.bad_count
         if walk.peek() != KS_WALK_FOUND or walk.w.header.last_offset != offsets.offset_at(slot):
@@ -313,6 +316,7 @@ cdef class StoredSegment(Openable):
             self.rebuild_indexes()
         walk.w.position = 0
         walk.w.next_offset = self.base_offset
+        walk.w.exact_offset = self.base_offset if self.dense else -1
         walk.w.bad = self.bad
         walk.w.bad_count = self.bad_count
         return 0

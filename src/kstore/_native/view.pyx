@@ -83,9 +83,9 @@ cdef class View:
                 if limit_offset < offset_end:
                     end, offset_end = segment.locate(limit_offset, end), limit_offset
                 if segment.span(offset, max_bytes, end, offset_end, &start, &stop, &next_offset):
-                    return make_batches(segment.read(start, stop), next_offset, segment.log_path(), start,
-                                        tuple(aborted))
-        return make_batches(NOTHING, limit_offset, "", 0, ())
+                    return make_batches(segment.read(start, stop), offset, next_offset, segment.log_path(), start,
+                                        tuple(aborted), segment.dense)
+        return make_batches(NOTHING, limit_offset, limit_offset, "", 0, (), False)
 
     def offset_for_timestamp(self, long long timestamp_ms, long long limit_offset):
         """`(offset, timestamp_ms)` of the first record with at least that timestamp, from the log start up to

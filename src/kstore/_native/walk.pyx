@@ -93,6 +93,8 @@ cdef Walk new_walk(object segment, Mapping mapping, File file, long long end, co
     walk.w.bad = bad
     walk.w.bad_count = bad_count
     walk.w.status = KS_OK
+    walk.w.exact_offset = -1
+    walk.w.dense = 0
     walk.w.position = walk.w.last_position = 0
     walk.w.next_offset = 0
     return walk

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from kstore._native.segment import OpenSegments, Recovered, Segment
 from kstore._native.view import View
+from kstore.errors import CorruptionError
 from kstore.log import leftovers, names
 from kstore.log.derived import Derived
 from kstore.log.replay import restore_producers
@@ -80,7 +81,7 @@ class Loader:
 
     def segment(self, base_offset: int, *, mapped: bool = True) -> Segment:
         """A segment object of this log; no I/O."""
-        return Segment(
+        segment = Segment(
             self.disk,
             self.directory,
             base_offset,
@@ -90,6 +91,8 @@ class Loader:
             mapped=mapped,
             open_segments=self._open_segments,
         )
+        segment.dense = self.dense
+        return segment
 
     def load(self, known: Known) -> Loaded:
         """Load the log; raises `OSError` where the disk fails and `CorruptionError` never: damage is put aside."""
@@ -103,9 +106,7 @@ class Loader:
         for segment in segments:
             segment.set_quarantine([d for d in derived.damage if d.segment_base_offset == segment.base_offset])
         derived.load_aborted(listing, segments)
-        if known.clean:
-            self._open_clean(segments, derived)
-        else:
+        if not (known.clean and self._open_clean(segments, derived)):
             self._recover(segments, derived, known)
         end = segments[-1].next_offset
         start = max(known.log_start or 0, segments[0].base_offset)
@@ -166,14 +167,20 @@ class Loader:
 
     # -- clean ----------------------------------------------------------------------------------------------
 
-    def _open_clean(self, segments: list[Segment], derived: Derived) -> None:
+    def _open_clean(self, segments: list[Segment], derived: Derived) -> bool:
+        """Open as the clean stop left it; False where the tail of the log is damaged and wants a recovery."""
         last = segments[-1]
         if not last.is_open:
-            last.open_for_append()
+            try:
+                last.open_for_append()
+            except CorruptionError as damage:
+                self._notes.append(str(damage))
+                return False
         end = last.next_offset
         if not derived.files.epochs_trusted:
             self._rebuild_epochs(segments, derived)
         self._restore_producers(segments, derived, end)
+        return True
 
     def _rebuild_epochs(self, segments: list[Segment], derived: Derived) -> None:
         derived.epochs.clear()
