@@ -56,6 +56,7 @@ class LogMachine(RuleBasedStateMachine):
         self.sequences: dict[int, int] = {}
         self.last_sent: dict[int, tuple[bytes, int, int]] = {}
         self.open_transactions: dict[int, int] = {}
+        self.markers: list[tuple[int, int]] = []
         self.store: Store | None = None
 
     def teardown(self) -> None:
@@ -163,6 +164,7 @@ class LogMachine(RuleBasedStateMachine):
         first = self.open_transactions.pop(producer)
         done = self.partition.end_transaction(producer, 0, commit=commit)
         assert done.base_offset == self.end
+        self.markers.append((self.end, 5_000))
         self.end = done.next_offset
         if not commit:
             own = b"p%d-" % producer
@@ -266,7 +268,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(timestamp=st.integers(-3, 10_001))
     def read_by_time(self, timestamp: int) -> None:
-        want = next(((r.offset, r.timestamp_ms) for r in self.visible() if r.timestamp_ms >= timestamp), None)
+        stamps = sorted([*((r.offset, r.timestamp_ms) for r in self.visible()), *self.markers])
+        want = next((s for s in stamps if s[0] >= self.start and s[1] >= timestamp), None)
         assert self.partition.offset_for_timestamp(timestamp) == want
 
     @rule(offset=st.integers(-5, 400))

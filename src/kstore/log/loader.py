@@ -155,7 +155,8 @@ class Loader:
         segments += fresh
         end = segments[-1].next_offset
         start = max(view.log_start_offset, segments[0].base_offset)
-        return View(tuple(segments), start, end, end, derived.producers.last_stable_offset(end))
+        stable = max(derived.producers.last_stable_offset(end), start)
+        return View(tuple(segments), start, end, end, stable)
 
     def _take_in(self, segment: Segment, found: Recovered, derived: Derived) -> None:
         for epoch, start in found.epochs:

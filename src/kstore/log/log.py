@@ -234,7 +234,7 @@ class Log:
         view = self.view
         mark = view.high_watermark if self._replicated else end
         producers = self.derived.producers
-        stable = producers.last_stable_offset(mark) if producers else mark
+        stable = max(producers.last_stable_offset(mark), view.log_start_offset) if producers else mark
         self.view = View(view.segments, view.log_start_offset, end, mark, stable)
 
     def reconfigure(self, config: TopicConfig) -> None:
