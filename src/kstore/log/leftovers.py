@@ -71,7 +71,10 @@ def _finish_swaps(disk: Disk, directory: str, live: dict[str, LogFile]) -> list[
             if not file.suffix and file.kind in ("log", "index", "timeindex", "txnindex") and low <= file.offset < high:
                 disk.unlink(f"{directory}/{name}")
                 done.append(f"removed {name}: compaction has replaced it")
-    for name, file in sorted(live.items()):
+        if done:
+            disk.sync_dir(directory)  # a power loss must not keep an old segment beside the one that replaces it
+    # A log before its indexes: as long as it is a swap, the indexes of its name count as the old segment's.
+    for name, file in sorted(live.items(), key=lambda item: (item[1].kind != "log", item[0])):
         if file.suffix == ".swap":
             disk.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix('.swap')}")
             done.append(f"renamed {name}: its swap is finished")
