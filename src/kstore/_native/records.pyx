@@ -100,7 +100,7 @@ cdef class Encoder:
         cdef int64_t timestamp = -1 if timestamp_ms is None else timestamp_ms
         if self.busy:
             raise UsageError("this encoder is at work in another call")
-        if isinstance(records, (str, bytes, bytearray, memoryview)):
+        if isinstance(records, (str, bytes, bytearray, memoryview)) or not hasattr(records, "__iter__"):
             raise UsageError(f"records are an iterable of bytes, pairs or Records, not one {type(records).__name__}: "
                              f"put it into a list")
         if not 0 <= base_offset <= BASE_OFFSET_MAX or (producer_id >= 0 and not 0 <= producer_epoch <= 0x7fff):
