@@ -55,6 +55,8 @@ class Partition:
         self._commit = GroupCommit(self._sync, log.recovery_point)
         self.on_log_start: Callable[[], None] | None = None
         """Called after the log start offset rose; the store writes its checkpoint then."""
+        self.on_truncation: Callable[[], None] | None = None
+        """Called after a truncation; the store writes the lowered recovery point then."""
         self._flush_messages = log.config.flush_messages
 
     # -- writing --------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class Partition:
         stays valid after truncation, deletion and close.
 
         Raises `OffsetOutOfRange` outside `[log_start_offset, end]`, `CorruptionError` where the batch at `offset`
-        is damaged: its `next_offset` says where good data resumes.
+        is damaged: its `next_offset` says where good data resumes, `StorageError` where the disk fails to read.
         """
         if self._closed:
             self._require_open()
@@ -185,6 +187,10 @@ class Partition:
                 return log.read_committed(view, offset, max_bytes)
         except CorruptionError as damage:
             return self._read_past(damage, offset, max_bytes, isolation)
+        except OSError as error:
+            if log.view.segments is not view.segments:  # truncated, rolled or deleted meanwhile: the next look decides
+                return self.read(offset, max_bytes=max_bytes, isolation=isolation)
+            log.health.refuse(error, "read", log.directory, final=False)
         raise UsageError(f"isolation is read_uncommitted or read_committed, not {isolation!r}")
 
     def _read_past(self, damage: CorruptionError, offset: int, max_bytes: int, isolation: str) -> Batches:
@@ -200,9 +206,12 @@ class Partition:
 
         None when there is none below the high watermark. Timestamps need not rise with offsets: the answer is the
         record with the lowest offset, as Kafka's ListOffsets gives it.
+
+        Raises `StorageError` where the disk fails to read.
         """
         self._require_open()
-        return self._log.offset_for_timestamp(timestamp_ms)
+        with self._log.health.guard("read", self._log.directory, final=False):
+            return self._log.offset_for_timestamp(timestamp_ms)
 
     def refresh(self) -> int:
         """In a read-only store: take in what another process has appended; returns the log end offset.
@@ -275,6 +284,19 @@ class Partition:
         if start > before and self.on_log_start is not None:
             self.on_log_start()
         return start
+
+    def truncate_to(self, offset: int) -> None:
+        """Drop every record at or above `offset`, as a follower does whose leader has another history.
+
+        Views that were read before stay valid and as they were. Raises `InvariantError` below the high watermark:
+        what consumers have seen is never taken back.
+        """
+        with self._commit.quiet(), self._writer:
+            self._require_writable()
+            self._log.truncate_to(offset)
+            self._commit.rewind(offset)
+        if self.on_truncation is not None:
+            self.on_truncation()
 
     def reconfigure(self, config: TopicConfig) -> None:
         """Take the topic's new configuration; called by `Store.alter_topic`."""

@@ -242,7 +242,7 @@ class LogMachine(RuleBasedStateMachine):
         offset = data.draw(st.sampled_from(bounds), label="truncate to")
         log = self.partition.log
         log.replicate_from(offset)
-        log.truncate_to(offset)
+        self.partition.truncate_to(offset)
         log.stand_alone()
         self.model = [r for r in self.model if r.offset < offset]
         self.end = offset

@@ -76,7 +76,8 @@ def readable(partition):
                 offset = record.offset + 1
             offset = batches.next_offset
         except CorruptionError as damage:
-            assert damage.next_offset > offset, f"{damage} does not say where to read on from {offset}"
+            if damage.next_offset <= offset:
+                raise AssertionError(f"it does not say where to read on from {offset}") from damage
             offset = damage.next_offset
 
 

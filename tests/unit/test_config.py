@@ -43,7 +43,8 @@ def test_defaults_are_kafkas(key, value):
 
 
 def test_strings_of_a_properties_file_and_python_values_mean_the_same():
-    written = TopicConfig.parse({"segment.bytes": "1048576", "preallocate": "TRUE", "cleanup.policy": "compact, delete"})
+    text = {"segment.bytes": "1048576", "preallocate": "TRUE", "cleanup.policy": "compact, delete"}
+    written = TopicConfig.parse(text)
     typed = TopicConfig.parse({"segment.bytes": 1 << 20, "preallocate": True, "cleanup.policy": ["compact", "delete"]})
     assert written == typed
     assert written.cleanup_policy == ("compact", "delete")

@@ -101,8 +101,7 @@ cdef class Encoder:
         if self.busy:
             raise UsageError("this encoder is at work in another call")
         if isinstance(records, (str, bytes, bytearray, memoryview)) or not hasattr(records, "__iter__"):
-            raise UsageError(f"records are an iterable of bytes, pairs or Records, not one {type(records).__name__}: "
-                             f"put it into a list")
+            raise UsageError(f"records are a list of bytes, pairs or Records, not one {type(records).__name__}")
         if not 0 <= base_offset <= BASE_OFFSET_MAX or (producer_id >= 0 and not 0 <= producer_epoch <= 0x7fff):
             raise UsageError(f"no batch has base offset {base_offset}, producer id {producer_id}, "
                              f"producer epoch {producer_epoch}")

@@ -11,6 +11,8 @@ Invariants
   3. Where another process may change the file (`mapped=False`) bytes are copied, never mapped.
 """
 
+from errno import ESTALE
+
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport malloc, free
 
@@ -230,6 +232,9 @@ cdef class StoredSegment(Openable):
         cdef File file
         if self.file is None if not self.mapped else self.mapping is None or self.mapping.length < end:
             file = self.disk.open_file(self.name("log"), writable=False)
+            if file.size() < size:
+                file.close()                           # a mapping behind the end of a file kills who reads it
+                raise OSError(ESTALE, "the file is shorter than it was", self.path)
             if self.mapped:
                 self.mapping = file.mapping(end)       # outlives its descriptor
                 file.close()

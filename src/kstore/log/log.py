@@ -24,8 +24,9 @@ from kstore._native.records import Encoder
 from kstore._native.segment import Segment
 from kstore._native.view import View
 from kstore.errors import BatchTooLarge, InvariantError, OffsetOutOfRange
-from kstore.log import special
+from kstore.log import names, special
 from kstore.log.appended import Appended
+from kstore.log.prefixes import replace_by_prefix
 from kstore.log.replay import restore_producers
 
 if TYPE_CHECKING:
@@ -311,10 +312,7 @@ class Log:
     # -- truncation and deletion ----------------------------------------------------------------------------
 
     def truncate_to(self, offset: int) -> None:
-        """Drop every record at or above `offset`, as a follower does whose leader has another history.
-
-        Raises `InvariantError` below the high watermark: what consumers have seen is never taken back.
-        """
+        """Drop every record at or above `offset`; see `Partition.truncate_to`."""
         view = self.view
         if offset >= view.log_end_offset:
             return
@@ -329,9 +327,7 @@ class Log:
             self.derived.tails.remove()
             for segment in reversed(view.segments[len(keep) :]):
                 segment.unlink()
-            last = self._reopen_last(keep)
-            last.truncate(last.locate(offset), offset)
-            last.flush_log()
+            last = self._shorten_last(keep, offset)
             self.derived.truncate(offset, keep)
             self.disk.sync_dir(self.directory)
             restore_producers(self.derived, keep, offset)
@@ -341,12 +337,21 @@ class Log:
         self.view = View(tuple(keep), view.log_start_offset, offset, view.high_watermark, view.high_watermark)
         self._publish(offset)
 
-    def _reopen_last(self, keep: list[Segment]) -> Segment:
-        """The last kept segment, open for appends again."""
+    def _shorten_last(self, keep: list[Segment], offset: int) -> Segment:
+        """The last kept segment up to `offset`, synced and open for appends.
+
+        It gets files of its own: readers have the old ones mapped, where a cut would kill them (SIGBUS) and later
+        appends would change what they have read.
+        """
         last = keep[-1]
-        if not last.is_open:
-            keep[-1] = last = self._loader.segment(last.base_offset)
-            last.open_for_append()
+        position = last.locate(offset)
+        if position == last.size_bytes and last.is_open:
+            return last
+        replace_by_prefix(self.disk, self.directory, last.path, position)
+        for kind in ("index", "timeindex"):
+            self.disk.unlink(f"{self.directory}/{names.file_name(last.base_offset, kind)}")
+        keep[-1] = last = self._loader.segment(last.base_offset)
+        last.open_for_append()
         return last
 
     def advance_log_start(self, offset: int) -> int:

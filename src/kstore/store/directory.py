@@ -58,6 +58,18 @@ def look(disk: Disk, path: str, *, create: bool) -> bool:
     return True
 
 
+def make(disk: Disk, path: str) -> None:
+    """Make a directory and those above it that are missing; on the medium when this returns. Raises `OSError`."""
+    made = []
+    above = path
+    while above and not disk.exists(above):
+        made.append(above)
+        above = above.rpartition("/")[0]
+    disk.make_dir(path)
+    for new in made:
+        disk.sync_dir(new.rpartition("/")[0] or ("/" if new.startswith("/") else "."))
+
+
 def holds_logs(listing: list[str]) -> bool:
     """Whether a directory with these entries is a log directory, with or without the root's own files."""
     return any(

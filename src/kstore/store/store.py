@@ -132,7 +132,7 @@ class Store:
     def _open(self, create: bool) -> None:
         new = directory.look(self.disk, self.path, create=create)
         if new and not self.disk.exists(self.path):
-            self.disk.make_dir(self.path)
+            directory.make(self.disk, self.path)
         if not self.read_only:
             self._lock = self.disk.lock(f"{self.path}/{names.LOCK_FILE}")
         self._roots = RootCheckpoints.open(self.disk, self.path, writable=not self.read_only)
@@ -281,6 +281,7 @@ class Store:
         log.derived.producers.expire(self.clock(), self.config.producer_id_expiration_ms)
         partition = Partition(topic, index, log, self.clock, read_only=self.read_only)
         partition.on_log_start = self._checkpoint_log_starts
+        partition.on_truncation = self._checkpoint
         self._partitions[topic, index] = partition
         return partition
 

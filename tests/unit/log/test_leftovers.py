@@ -59,7 +59,8 @@ def test_temporary_files_of_checkpoints_go(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["notes.tmp", "backup.deleted", "00000000000000000000.log.bak", "x.swap", "00000000000000000000.log.9.corrupt"]
+    "name",
+    ["notes.tmp", "backup.deleted", "00000000000000000000.log.bak", "x.swap", "00000000000000000000.log.9.corrupt"],
 )
 def test_files_that_are_neither_kafkas_nor_ours_are_not_touched(name):
     disk = disk_with({name: b"mine"})

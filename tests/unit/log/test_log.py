@@ -43,10 +43,9 @@ def test_an_append_to_a_full_disk_leaves_nothing_and_the_next_one_works(part):
 def test_reads_and_deletions_go_on_while_the_disk_is_full_and_make_room():
     disk = SimDisk(capacity_bytes=20_000)
     store, partition = new_partition(disk, internal_segment_bytes=2000)
-    with pytest.raises(StorageError) as caught:
-        for _ in range(100):
-            partition.append([b"x" * 900])
-    assert not caught.value.final
+    while (failure := refusal(partition, b"x" * 900)) is None:
+        pass
+    assert not failure.final
     end = partition.log_end_offset
     assert 5 < end < 30
     assert values(partition) == [b"x" * 900] * end
@@ -75,29 +74,42 @@ def test_bytes_that_cannot_be_cut_back_take_the_directory_offline():
 @pytest.mark.parametrize("kind", ["create", "write", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
 def test_a_roll_that_fails_leaves_no_half_made_segment(kind, number):
-    nth = 0
+    nth = refused = 0
     while True:
         disk = SimDisk()
         store, partition = new_partition(disk, internal_segment_bytes=300)
         partition.append([b"x" * 150])
         before = set(disk.list("/data/t-0"))
         plant = disk.faults.plant(number, nth=nth, kinds=(kind,))
-        try:
-            partition.append([b"y" * 150])
-        except StorageError as error:
-            assert not error.final
-            assert len(partition.segments) == 1
-            assert set(disk.list("/data/t-0")) == before
+        failure = refusal(partition, b"y" * 150)
+        if failure is not None:
+            refused += 1
+            assert not failure.final
+            if len(partition.segments) == 1:
+                assert set(disk.list("/data/t-0")) == before
+            else:
+                assert (partition.segments[1].size_bytes, disk.size(partition.segments[1].path)) == (0, 0)
             assert values(partition) == [b"x" * 150]
             partition.append([b"y" * 150], durable=True)
+        disk.faults.clear()
         assert [s.base_offset for s in partition.segments] == [0, 1]
         assert values(partition) == [b"x" * 150, b"y" * 150]
         store.close()
         with open_store(disk) as store:
             assert values(store.partition("t", 0)) == [b"x" * 150, b"y" * 150]
         if not plant.fired:
+            assert refused
             return
         nth += 1
+
+
+def refusal(partition, value):
+    """What an append was refused with; None where it was not."""
+    try:
+        partition.append([value])
+    except StorageError as error:
+        return error
+    return None
 
 
 def test_a_lost_sidecar_of_our_own_fails_no_append():
@@ -113,7 +125,24 @@ def test_a_lost_sidecar_of_our_own_fails_no_append():
         assert len(values(store.partition("t", 0))) == 4
 
 
-# -- a broken disk (S17, S18) ---------------------------------------------------------------------------------
+# -- a broken disk (S16, S17, S18) ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isolation", ["read_uncommitted", "read_committed"])
+def test_an_io_error_of_a_read_fails_that_read_alone_and_is_no_end_of_the_log(isolation):
+    disk = SimDisk()
+    store, partition = new_partition(disk)
+    partition.append([b"a"])
+    disk.faults.plant(errno.EIO, kinds=("read", "map"))
+    with pytest.raises(StorageError) as caught:
+        partition.read(0, isolation=isolation)
+    assert (caught.value.errno, caught.value.final, caught.value.error_code) == (errno.EIO, False, 56)
+    assert values(partition, isolation=isolation) == [b"a"]
+    partition.append([b"b"])
+    disk.faults.plant(errno.EIO, kinds=("read", "map"))
+    with pytest.raises(StorageError):
+        partition.offset_for_timestamp(0)
+    store.close()
 
 
 def test_an_io_error_of_a_write_is_final_for_the_directory_and_readers_go_on():
@@ -377,7 +406,7 @@ def test_what_was_read_stays_valid(tmp_path, end):
     array_copy = as_array.copy()
     if end == "truncate":
         partition.log.replicate_from(5)
-        partition.log.truncate_to(5)
+        partition.truncate_to(5)
     elif end == "delete records":
         partition.delete_records(39)
     elif end == "delete topic":
@@ -446,7 +475,7 @@ def test_a_truncation_below_the_high_watermark_is_an_invariant_broken():
     with store:
         partition.append([b"a", b"b"])
         with pytest.raises(kstore.InvariantError, match="below the high watermark 2"):
-            partition.log.truncate_to(1)
+            partition.truncate_to(1)
         assert values(partition) == [b"a", b"b"]
 
 
@@ -457,7 +486,7 @@ def test_a_truncation_keeps_what_is_below_it(offset):
     for i in range(6):
         partition.append([b"%d" % i * 100], timestamp_ms=NOW_MS + i)
     partition.log.replicate_from(0)
-    partition.log.truncate_to(offset)
+    partition.truncate_to(offset)
     partition.log.stand_alone()
     assert partition.log_end_offset == offset
     assert values(partition) == [b"%d" % i * 100 for i in range(offset)]
@@ -486,7 +515,7 @@ def test_a_truncation_forgets_producers_and_epochs_of_what_it_cut():
         send(1)
         assert partition.log.derived.epochs.latest_epoch == 4
         partition.log.replicate_from(1)
-        partition.log.truncate_to(1)
+        partition.truncate_to(1)
         partition.log.leader_epoch = 0
         assert partition.log.derived.epochs.latest_epoch == 0
         assert not send(1).duplicate
@@ -499,7 +528,7 @@ def test_a_truncation_lowers_the_recovery_point_and_syncs_anew():
     partition.append([b"a"], durable=True)
     partition.append([b"b"], durable=True)
     partition.log.replicate_from(1)
-    partition.log.truncate_to(1)
+    partition.truncate_to(1)
     assert partition.recovery_point == 1
     calls = count_calls(disk)
     partition.append([b"c"], durable=True)
