@@ -103,9 +103,10 @@ cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, l
         last_sequence += h.last_offset_delta
         if last_sequence > INT32_MAX:                 # sequences wrap from 2^31 - 1 to 0
             last_sequence -= INT32_MAX + 1
-    return ProducerBatch(position, h.base_offset, h.last_offset, h.producer_id, h.producer_epoch,
-                         h.base_sequence, last_sequence, h.attributes, h.max_timestamp, h.records_count,
-                         control_type, coordinator_epoch)
+    # Straight to the tuple: the class's own constructor is Python and takes longer than the batch's checksum.
+    return tuple.__new__(ProducerBatch, (
+        position, h.base_offset, h.last_offset, h.producer_id, h.producer_epoch, h.base_sequence, last_sequence,
+        h.attributes, h.max_timestamp, h.records_count, control_type, coordinator_epoch))
 
 
 def recover(source, long long position, long long next_offset, Indexes indexes, *, int leader_epoch=-1,
