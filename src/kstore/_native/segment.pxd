@@ -10,9 +10,10 @@ cdef class Segment(ReadableSegment):
     # Entries that stand in the index files; UNKNOWN: what stands there is not the beginning of ours.
     cdef Py_ssize_t offsets_filed
     cdef Py_ssize_t times_filed
-    # What a flush still has to bring to the medium.
-    cdef bint log_dirty
-    cdef bint indexes_dirty
+    # Changes so far, and how many of them a flush has brought to the medium.
+    cdef long long changes
+    cdef long long log_flushed
+    cdef long long indexes_flushed
 
     cdef Appender writer(self)
     cdef Indexes new_indexes(self)

@@ -14,7 +14,7 @@ Invariants
 """
 
 from kstore import limits
-from kstore.errors import UsageError
+from kstore.errors import CorruptionError, UsageError
 from kstore._native import scan as scan_module
 from kstore._native.appender cimport Appender
 from kstore._native.batch cimport AppendInfo
@@ -134,7 +134,7 @@ cdef class Segment(ReadableSegment):
         self.times = indexes.times
         self.indexes_filed = False
         self.offsets_filed = self.times_filed = UNKNOWN
-        self.log_dirty = self.indexes_dirty = True
+        self.changes += 1
         self.appender = Appender(file, indexes, self.base_offset, size_bytes, next_offset, -1)
         return 0
 
@@ -186,12 +186,12 @@ cdef class Segment(ReadableSegment):
     def append(self, buffer, AppendInfo info, long long next_offset, int leader_epoch):
         """See `Appender.append`."""
         self.writer().append(buffer, info, next_offset, leader_epoch)
-        self.log_dirty = self.indexes_dirty = True
+        self.changes += 1
 
     def append_stamped(self, buffer, AppendInfo info):
         """See `Appender.append_stamped`."""
         self.writer().append_stamped(buffer, info)
-        self.log_dirty = self.indexes_dirty = True
+        self.changes += 1
 
     def is_full(self, long long size_bytes, long long last_offset, long long segment_bytes):
         """See `Appender.is_full`."""
@@ -205,27 +205,25 @@ cdef class Segment(ReadableSegment):
     def flush_log(self):
         """Return once every byte appended before the call is on the medium. Any thread; OSError is final."""
         cdef Appender appender = self.appender
-        if not self.log_dirty:
+        cdef long long changes = self.changes
+        if self.log_flushed >= changes:
             return
-        self.log_dirty = False
-        try:
-            if appender is not None:
-                appender.file.sync()                 # holds the file even if the segment is sealed meanwhile
-            else:
-                self.sync_file("log")
-        except BaseException:
-            self.log_dirty = True
-            raise
+        if appender is not None:
+            appender.file.sync()                     # holds the file even if the segment is sealed meanwhile
+        else:
+            self.sync_file("log")
+        self.log_flushed = max(self.log_flushed, changes)
 
     def flush_indexes(self):
         """Bring the index entries to their files and both files to the medium. Under the writer lock while
         open."""
-        if not self.indexes_dirty:
+        cdef long long changes = self.changes
+        if self.indexes_flushed >= changes:
             return
         self.write_indexes()
         self.sync_file("index")
         self.sync_file("timeindex")
-        self.indexes_dirty = False
+        self.indexes_flushed = changes
 
     def write_indexes(self):
         """Bring the index entries to their files; a flush is left to others."""
@@ -286,7 +284,7 @@ cdef class Segment(ReadableSegment):
             self.sealed_size = self.sealed_next_offset = self.sealed_max_timestamp = UNKNOWN
             self.offsets = None
             self.times = None
-        self.log_dirty = self.indexes_dirty = False
+        self.log_flushed = self.indexes_flushed = self.changes
         self.open_segments.remove(self)
         self.shut()
 
@@ -301,9 +299,12 @@ cdef class Segment(ReadableSegment):
             self.offsets_filed = UNKNOWN
         if appender.indexes.times.count < self.times_filed:
             self.times_filed = UNKNOWN
-        self.log_dirty = self.indexes_dirty = True
-        self.raise_maximum(appender.indexes, position)
-        appender.header_digest = self.digest()[0]
+        self.changes += 1
+        try:
+            self.raise_maximum(appender.indexes, position)
+            appender.header_digest = self.digest()[0]
+        except CorruptionError:
+            pass                                     # the log is cut; what lies below is found by who reads there
 
     def rename_suffix(self, str suffix):
         """Rename the three files to end in `suffix`, `.deleted` for one; reads go on under the new names."""
@@ -323,5 +324,5 @@ cdef class Segment(ReadableSegment):
         for kind in ("log", "index", "timeindex"):
             if self.disk.exists(self.name(kind)):
                 self.disk.unlink(self.name(kind))
-        self.log_dirty = self.indexes_dirty = False
+        self.log_flushed = self.indexes_flushed = self.changes
         self.open_segments.remove(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 
 import crc32c
 import numpy as np
@@ -454,3 +455,44 @@ def test_sealed_segments_share_a_bound_on_open_files(tmp_path, seed):
     for model in models:
         model.segment.close()
     assert len(shared) == 0
+
+
+def test_two_flushes_at_once_both_wait_for_the_medium(tmp_path):
+    """The second must not return on the word of a first that has not finished."""
+    disk = FailingDisk()
+    segment = Segment(disk, str(tmp_path), 0, writable=True)
+    segment.create()
+    SegmentModel(segment).append([1])
+    inside, may_end = threading.Event(), threading.Event()
+
+    def slow(call, path):
+        if call == "sync":
+            inside.set()
+            assert may_end.wait(60)
+        return FailingDisk.hit(disk, call, path)
+
+    disk.hit = slow
+    first = threading.Thread(target=segment.flush_log)
+    first.start()
+    assert inside.wait(60)
+    inside.clear()
+    second = threading.Thread(target=segment.flush_log)
+    second.start()
+    assert inside.wait(60)
+    may_end.set()
+    first.join()
+    second.join()
+    assert [call for call, _ in disk.calls].count("sync") == 2
+
+
+def test_a_cut_above_damage_stands(tmp_path):
+    """Truncation needs no sound log below: the damage is there for whoever reads it."""
+    model = SegmentModel.create(tmp_path)
+    model.append([1], [2], [3])
+    middle, last = model.batches[1], model.batches[2]
+    with open(model.segment.path, "r+b") as file:
+        file.seek(middle.position + 16)
+        file.write(b"\0")
+    model.segment.truncate(last.position, last.base_offset)
+    assert (model.segment.size_bytes, model.segment.next_offset) == (last.position, last.base_offset)
+    assert model.segment.header_digest is None
