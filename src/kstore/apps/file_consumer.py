@@ -27,6 +27,7 @@ import json
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,8 +37,11 @@ from kstore.errors import CorruptionError, OffsetOutOfRange, UsageError
 if TYPE_CHECKING:
     from kstore.partition import Partition
     from kstore.store import Store
+    from kstore.store.group_commits import CommittedOffset
 
 READ_BYTES = 1 << 20
+PARTITIONS_S = 1.0
+"""Time between looks for new partitions: a topic may be seen while its writer is still making it."""
 COMMIT_EVERY = 1000
 """Default of `--commit-every`: at about 5 ms for a commit this costs 5 us a record, and a crash repeats little."""
 
@@ -79,9 +83,9 @@ class Output:
                 done = os.pwrite(self._fd, view, self.size_bytes)
                 self.size_bytes += done
                 view = view[done:]
-        except OSError:
+        except OSError as error:
             self.cut(start)
-            raise
+            raise OSError(error.errno, error.strerror, self.path) from error
 
     def sync(self) -> None:
         """Return once all that was written is on the medium; raises `OSError`."""
@@ -150,6 +154,9 @@ class FileConsumer:
         self._notice = notice
         self._progress = progress
         self._stop = threading.Event()
+        self._partitions: list[Partition] = []
+        self._offsets: dict[int, int] = {}
+        self._looked_s = time.monotonic()
         self._uncommitted = 0
         self._committed: tuple[dict[int, int], int] | None = None
         self._committer = Committer(self, background=commit == "async")
@@ -164,8 +171,7 @@ class FileConsumer:
 
         Raises `OSError` for FILE, `CorruptionError` at damage unless it is to be skipped.
         """
-        indexes = self._store.topic(self._topic).partitions
-        self._partitions: list[Partition] = [self._store.partition(self._topic, i) for i in indexes]
+        self._partitions = self._new_partitions()
         self._output = Output(self._path)
         try:
             self._resume()
@@ -182,16 +188,27 @@ class FileConsumer:
     # -- start and resume -----------------------------------------------------------------------------------
 
     def _resume(self) -> None:
-        committed = self._store.groups.committed(self._group)
-        mine = {p.index: committed.get((self._topic, p.index)) for p in self._partitions}
-        self._offsets = {p.index: c.offset if (c := mine[p.index]) else p.log_start_offset for p in self._partitions}
-        known = [c for c in mine.values() if c is not None]
+        known = self._start_at(self._partitions)
         if known:
             self.summary.resumed = True
             self._show_window(max(known, key=lambda c: c.commit_timestamp_ms).metadata)
         else:
             self._end_last_line()
             self._commit_now()
+
+    def _new_partitions(self) -> list[Partition]:
+        """Partitions that are not read yet: all of them at first, later those that a writer has added since."""
+        indexes = set(self._store.topics()[self._topic].partitions) - set(self._offsets)
+        return [self._store.partition(self._topic, index) for index in sorted(indexes)]
+
+    def _start_at(self, partitions: list[Partition]) -> list[CommittedOffset]:
+        """Set where reading of partitions starts; returns the commits that say so."""
+        committed = self._store.groups.committed(self._group)
+        found = {p.index: c for p in partitions if (c := committed.get((self._topic, p.index))) is not None}
+        for partition in partitions:
+            commit = found.get(partition.index)
+            self._offsets[partition.index] = partition.log_start_offset if commit is None else commit.offset
+        return list(found.values())
 
     def _show_window(self, metadata: str) -> None:
         """Compare FILE with its size at the last commit, and say what will be written twice."""
@@ -250,6 +267,11 @@ class FileConsumer:
     def _refresh(self) -> None:
         for partition in self._partitions:
             partition.refresh()
+        if time.monotonic() - self._looked_s >= PARTITIONS_S:
+            self._looked_s = time.monotonic()
+            added = self._new_partitions()
+            self._start_at(added)
+            self._partitions += added
 
     def _turn(self) -> bool:
         """Read up to a megabyte of each partition; False when there was nothing anywhere."""

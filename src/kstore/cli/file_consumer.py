@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from kstore.apps.file_consumer import FileConsumer, Summary
     from kstore.store import Store
 
+POLL_S = 0.1
+
 MORE = """
 Each record's value becomes a line of FILE. The group's offsets are committed as Kafka's
 records in __consumer_offsets; a run that is started again goes on behind its last commit.
@@ -63,15 +65,16 @@ def _run(args: argparse.Namespace) -> int:
 
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
+        if args.follow:
+            _wait_for_directory(common.directory_of(args))
         store = stack.enter_context(common.open_store(args, read_only=True))
         _require_writable(args.file)
-        if not args.follow:
-            common.find_topic(store, args.topic)
+        if args.follow:
+            _wait_for_topic(store, args.topic)
+        common.find_topic(store, args.topic)
         held = store.groups.hold(args.group)
         stack.callback(held.release)
         bar = stack.enter_context(Progress("reading", "records"))
-        if args.follow:
-            _wait_for_topic(store, args.topic)
         consumer = _consumer(args, store, bar)
         if args.follow:
             common.stop_on_signal(consumer.stop)
@@ -95,19 +98,33 @@ def _require_writable(path: str) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
+def _wait_for_directory(path: str) -> None:
+    """Let a consumer start before its producer has made the directory; nothing else is waited for."""
+    import os
+
+    def absent() -> bool:
+        if not os.path.exists(path):
+            return True
+        return os.path.isdir(path) and all(n.startswith((".", "kstore-")) or "tmp" in n for n in os.listdir(path))
+
+    if absent():
+        common.notice(f"waiting for {path} to become a log directory")
+        while absent():
+            time.sleep(POLL_S)
+
+
 def _wait_for_topic(store: Store, name: str) -> None:
     """Let a consumer start before its producer has made the topic."""
     if name in store.topics():
         return
     common.notice(f"waiting for topic {name} to be made")
     while name not in store.topics():
-        time.sleep(0.1)
+        time.sleep(POLL_S)
 
 
 def _consumer(args: argparse.Namespace, store: Store, bar: Any) -> FileConsumer:
     from kstore.apps.file_consumer import FileConsumer
 
-    common.find_topic(store, args.topic)
     return FileConsumer(
         store,
         args.topic,

@@ -275,8 +275,11 @@ def _live(commits: Mapping[TopicPartition, CommittedOffset]) -> dict[TopicPartit
 
 
 def _plain(group: str) -> str:
-    """A group's name as part of a file name: percent-encoded, or a hash where that grows too long."""
-    name = urllib.parse.quote(group, safe="", errors="surrogatepass")
+    """A group's name as part of a file name: percent-encoded, or a hash where that grows too long.
+
+    Dots are encoded too, so that a file with a dot is one that is being written (`.tmp`) or a lock's holder.
+    """
+    name = urllib.parse.quote(group, safe="", errors="surrogatepass").replace(".", "%2E")
     if len(name) <= FILE_NAME_CHARS_MAX:
         return name
     return hashlib.sha256(group.encode(errors="surrogatepass")).hexdigest()
@@ -287,7 +290,7 @@ def _file_name(group: str) -> str:
 
 
 def _files(disk: Disk, root: str) -> list[str]:
-    return sorted(name for name in disk.list(root) if name.startswith(FILE_PREFIX))
+    return sorted(name for name in disk.list(root) if name.startswith(FILE_PREFIX) and "." not in name)
 
 
 def _encode_file(group: str, commits: Mapping[TopicPartition, CommittedOffset]) -> bytes:

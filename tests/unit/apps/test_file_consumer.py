@@ -1,5 +1,6 @@
 """The file consumer: at least once, the window shown; exactly, when asked."""
 
+import dataclasses
 import threading
 import time
 
@@ -188,6 +189,18 @@ def test_committed_below_the_log_start(world):
     assert any("deleted by retention" in notice for notice in world.notices)
 
 
+def test_committed_above_the_log_end(world):
+    """A power loss took what was read but not durable: reading goes on at the end, nothing that comes is missed."""
+    world.fill(VALUES[:10])
+    world.reader.groups.commit("g", {("t", 0): 25})
+    world.run()
+    assert world.committed() == {0: 10}
+    assert any("the log ends at 10" in notice for notice in world.notices)
+    world.fill(VALUES[10:20])
+    world.run()
+    assert world.output().split() == VALUES[10:20]
+
+
 @pytest.mark.parametrize("commit", ["sync", "async"])
 def test_following_a_writer(world, commit):
     world.fill(VALUES[:10])
@@ -203,6 +216,31 @@ def test_following_a_writer(world, commit):
     consumer.stop()
     thread.join(20)
     assert world.committed() == {0: 100}
+
+
+def test_partitions_that_come_later_are_read_too(world, monkeypatch):
+    """A topic may be seen while its writer is still making its partitions."""
+    monkeypatch.setattr(file_consumer, "PARTITIONS_S", 0)
+    world.fill(VALUES[:10], 2)
+    topics, hidden = world.reader.topics, [True]
+
+    def seen():
+        found = topics()
+        return {"t": dataclasses.replace(found["t"], partitions=(0,))} if hidden else found
+
+    monkeypatch.setattr(world.reader, "topics", seen)
+    consumer = world.consumer(follow=True)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    for count, then in ((5, hidden.clear), (10, consumer.stop)):
+        until = time.monotonic() + 20
+        while not world.path.exists() or len(world.output().split()) < count:
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        then()
+    thread.join(20)
+    assert sorted(world.output().split()) == sorted(VALUES[:10])
+    assert world.committed() == {0: 5, 1: 5}
 
 
 def test_a_failing_commit_of_the_second_thread_is_raised(world, monkeypatch):

@@ -1,5 +1,6 @@
 """The file producer: every line once, in order, whatever happens to it or to the file."""
 
+import dataclasses
 import itertools
 import os
 import random
@@ -432,3 +433,47 @@ def test_stopping_leaves_nothing_to_repeat(world):
     with Following(world) as following:
         following.wait_for({0: [b"a"]})
     assert world.run().lines == 0
+
+
+def test_a_position_is_never_ahead_of_durable_data(world, monkeypatch):
+    """A power loss may take what is not durable; the position must lie below that."""
+    world.topic(3)
+    world.write(b"".join(b"%d\n" % n * 50 for n in range(2000)))
+    seen = []
+
+    def save(path, position):
+        for index, end in enumerate(position.log_end_offsets):
+            assert world.store.partition("lines", index).recovery_point >= end
+        seen.append(position)
+        positions_save(path, position)
+
+    positions_save = positions.save
+    monkeypatch.setattr(positions, "save", save)
+    monkeypatch.setattr(file_producer, "SAVE_BYTES", 100_000)
+    monkeypatch.setattr("kstore.apps.tail.READ_BYTES", 50_000)
+    world.run()
+    assert len(seen) > 3
+
+
+def test_records_that_the_log_lost_are_said_and_the_file_goes_on(world):
+    """A repaired or replaced log may end below the position: what is gone cannot be counted, what comes is sent."""
+    world.topic()
+    world.write(b"a\nb\n")
+    world.run()
+    saved = positions.load(world.position_file)
+    positions.save(world.position_file, dataclasses.replace(saved, log_end_offsets=(9,)))
+    world.write(b"c\n", "ab")
+    world.run()
+    assert world.values() == {0: [b"a", b"b", b"c"]}
+    assert any("lost records" in notice for notice in world.notices)
+
+
+def test_every_batch_carries_the_files_own_producer_id(world):
+    world.topic(2)
+    world.write(b"a\nb\n")
+    world.run()
+    world.write(b"c\n", "ab")
+    world.run()
+    found = {(r.producer_id, r.producer_epoch, r.sequence) for r in records_of(world.store, "lines")[0]}
+    saved = positions.load(world.position_file)
+    assert found == {(saved.producer_id, 0, n) for n in range(3)}

@@ -149,6 +149,21 @@ def test_a_file_under_another_groups_name_is_ignored(writer, reader):
     assert offset(reader, "h") is None
 
 
+def test_a_file_that_is_being_written_is_left_alone(writer, reader, monkeypatch):
+    """A reader replaces its file while a writer folds: the half-made one may vanish at any moment."""
+    reader.groups.commit("g", {PLACE: 2})
+    with open(f"{writer.path}/kstore-group-g.tmp", "wb") as file:
+        file.write(b"half")
+    read_file = writer.disk.read_file
+    monkeypatch.setattr(writer.disk, "read_file", lambda path: (_gone if path.endswith(".tmp") else read_file)(path))
+    assert writer.groups.fold() == 1
+    assert writer.groups.names() == ["g"]
+
+
+def _gone(path):
+    raise FileNotFoundError(2, "No such file or directory", path)
+
+
 def test_deleted_commits_are_gone(writer, reader):
     writer.groups.commit("g", {PLACE: 2})
     key = offsets.encode_key("g", "orders", 0)
