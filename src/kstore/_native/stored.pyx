@@ -232,7 +232,7 @@ cdef class StoredSegment(Openable):
         cdef File file
         if self.file is None if not self.mapped else self.mapping is None or self.mapping.length < end:
             file = self.disk.open_file(self.name("log"), writable=False)
-            if file.size() < size:
+            if file.size() < end:
                 file.close()                           # a mapping behind the end of a file kills who reads it
                 raise OSError(ESTALE, "the file is shorter than it was", self.path)
             if self.mapped:
