@@ -53,7 +53,8 @@ def encode_batches(
     leader_epoch, producer_id, producer_epoch, base_sequence, transactional
         Header fields of every batch; sequences count on from batch to batch.
 
-    Raises `BatchTooLarge` for a record that needs a batch above `batch_bytes_max`, `UsageError` for other types of records,
+    Raises `BatchTooLarge` for a record that needs a batch above `batch_bytes_max`, `UsageError` for other types of
+    records,
     `MissingCodec` for a codec whose package is not installed. No record gives no bytes.
     """
     encoder = Encoder()

@@ -57,6 +57,8 @@ class LogMachine(RuleBasedStateMachine):
         self.last_sent: dict[int, tuple[bytes, int, int]] = {}
         self.open_transactions: dict[int, int] = {}
         self.markers: list[tuple[int, int]] = []
+        self.history_lost = False
+        """Snapshots are gone: what producers did is known from the batches only."""
         self.store: Store | None = None
 
     def teardown(self) -> None:
@@ -215,8 +217,11 @@ class LogMachine(RuleBasedStateMachine):
             or (kind == "sidecar" and name.startswith("kstore-"))
             or (kind == "epochs" and name == names.EPOCHS_FILE)
         )
+        if kind == "snapshot" and self.start > 0:
+            found = []
         for name in data.draw(st.sets(st.sampled_from(found)), label="lost") if found else ():
             os.unlink(f"{self.directory}/{name}")
+            self.history_lost = self.history_lost or kind == "snapshot"
         self.open()
 
     @precondition(lambda self: self.end > 0)
@@ -229,6 +234,7 @@ class LogMachine(RuleBasedStateMachine):
         self.open()
         assert self.partition.log_end_offset == self.end
 
+    @precondition(lambda self: not self.history_lost)
     @rule(data=st.data())
     def delete_records(self, data: st.DataObject) -> None:
         offset = data.draw(st.integers(self.start, self.end), label="new start")

@@ -93,6 +93,22 @@ class Derived:
             else:
                 index.entries = tuple(entry for entry in index.entries if entry.last_offset < offset)
 
+    def aborted_fits(self, segment_base_offset: int, expected: FileDigest, below: int) -> bool:
+        """Whether a segment's transaction index is, below an offset, what a tail checkpoint remembers."""
+        index = self.aborted_index(segment_base_offset)
+        if index.load(expected, below=below):
+            return True
+        self.rebuilt_aborted(segment_base_offset, ())
+        return False
+
+    def rebuilt_aborted(self, segment_base_offset: int, entries: Iterable[AbortedTransaction]) -> None:
+        """Put a segment's transaction index, found again from the log, in place of a damaged one. `OSError`."""
+        index = self.aborted_index(segment_base_offset)
+        if self._writable:
+            index.replace(entries)
+        else:
+            index.entries = tuple(entries)
+
     def aborted_index(self, segment_base_offset: int) -> TransactionIndex:
         """The transaction index of a segment; its file appears with the first entry."""
         index = self._aborted.get(segment_base_offset)
@@ -132,17 +148,22 @@ class Derived:
             base = segment.base_offset
             seal = self.seals.get(base)
             if base in there:
-                if not self.aborted_index(base).load():
+                if not self.aborted_index(base).load(seal.txn_index if seal is not None else None):
                     bad.append(base)
             elif seal is not None and seal.txn_index != NO_FILE:
                 bad.append(base)
         return bad
 
     def remove_stray_snapshots(self, segment_bases: list[int], log_start: int, log_end: int) -> None:
-        """Delete snapshots that Kafka would not keep either (ProducerStateManager.removeStraySnapshots)."""
+        """Delete snapshots that Kafka would not keep either (ProducerStateManager.removeStraySnapshots).
+
+        The one of the first segment stays where Kafka drops it, below the log start: it alone knows the producers
+        whose batches are deleted.
+        """
         offsets = snapshot_offsets(self.disk.list(self.directory))
         for offset in stray_snapshots(offsets, segment_bases, log_start, log_end):
-            self.disk.unlink(f"{self.directory}/{names.snapshot_name(offset)}")
+            if offset not in segment_bases:
+                self.remove_snapshot(offset)
 
     # -- truncation and deletion ----------------------------------------------------------------------------
 
@@ -237,7 +258,8 @@ class Derived:
     def tail_of(self, segment: Segment, next_offset: int) -> TailCheckpoint | None:
         """The tail checkpoint of this moment; None where the segment's digest is not known."""
         self.producers.advance(next_offset)
-        return TailCheckpoint.of(segment, self.producers.entries())
+        aborted = self._aborted.get(segment.base_offset)
+        return TailCheckpoint.of(segment, self.producers.entries(), NO_FILE if aborted is None else aborted.digest)
 
     def write_tail(self, tail: TailCheckpoint) -> None:
         """Write a tail checkpoint whose log bytes are on the medium."""

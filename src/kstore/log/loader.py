@@ -23,7 +23,7 @@ from kstore._native.view import View
 from kstore.errors import CorruptionError
 from kstore.log import leftovers, names
 from kstore.log.derived import Derived
-from kstore.log.replay import restore_producers
+from kstore.log.replay import lineage_holds, rebuild_aborted, rebuild_epochs, restore_producers
 from kstore.log.rows import row_of_scan
 from kstore.log.tails import TailCheckpoint, tail_fits
 from kstore.log.twins import PartitionFiles
@@ -76,6 +76,7 @@ class Loader:
         self._open_segments = open_segments
         self._writable = writable
         self._notes: list[str] = []
+        self._bad_aborted: list[int] = []
         self.dense = False
         """Offsets are known to follow one another without holes, so that a hole is damage."""
 
@@ -105,13 +106,23 @@ class Loader:
         segments = self._segments(listing, known)
         for segment in segments:
             segment.set_quarantine([d for d in derived.damage if d.segment_base_offset == segment.base_offset])
-        derived.load_aborted(listing, segments)
+        self._bad_aborted = derived.load_aborted(listing, segments)
+        for base in self._bad_aborted:
+            derived.rebuilt_aborted(base, ())
         if not (known.clean and self._open_clean(segments, derived)):
             self._recover(segments, derived, known)
         end = segments[-1].next_offset
-        start = max(known.log_start or 0, segments[0].base_offset)
-        self._settle(segments, derived, min(start, end), end)
-        return Loaded(segments, derived, min(start, end), end, end, self, self._notes)
+        start = min(self._log_start(segments, derived, known), end)
+        self._settle(segments, derived, start, end)
+        return Loaded(segments, derived, start, end, end, self, self._notes)
+
+    def _log_start(self, segments: list[Segment], derived: Derived, known: Known) -> int:
+        """The checkpoint's word, unless the leader epochs, which rise with the log start, reach further down."""
+        start = known.log_start or 0
+        earliest = derived.epochs.earliest
+        if earliest is not None:
+            start = min(start, earliest.start_offset)
+        return max(start, segments[0].base_offset)
 
     def _segments(self, listing: Iterable[str], known: Known) -> list[Segment]:
         bases: list[int] = []
@@ -178,17 +189,8 @@ class Loader:
                 self._notes.append(str(damage))
                 return False
         end = last.next_offset
-        if not derived.files.epochs_trusted:
-            self._rebuild_epochs(segments, derived)
         self._restore_producers(segments, derived, end)
         return True
-
-    def _rebuild_epochs(self, segments: list[Segment], derived: Derived) -> None:
-        derived.epochs.clear()
-        for segment in segments:
-            for header in segment.headers():
-                derived.epochs.assign(header.leader_epoch, header.base_offset)
-        self._notes.append(f"rebuilt {names.EPOCHS_FILE} from the batches")
 
     def _restore_producers(self, segments: list[Segment], derived: Derived, end: int) -> None:
         for bad in restore_producers(derived, segments, end):
@@ -205,6 +207,9 @@ class Loader:
                 first = i
         if tail is not None and segments[first].base_offset == tail.segment_base_offset:
             derived.restore_producers(tail.producers, tail.next_offset)
+            base = tail.segment_base_offset
+            if base not in self._bad_aborted and not derived.aborted_fits(base, tail.txn_index, tail.next_offset):
+                self._bad_aborted.append(base)
         else:
             tail = None
             self._restore_producers(segments[:first], derived, segments[first].base_offset)
@@ -270,6 +275,20 @@ class Loader:
         self._cut(segment, found)
         return bool(found.status)
 
+    def _check_epochs(self, segments: list[Segment], derived: Derived, start: int, end: int) -> None:
+        if derived.files.epochs_trusted:
+            return
+        if derived.epochs and lineage_holds(derived.epochs, segments, start, end):
+            epochs = derived.epochs
+        else:
+            epochs = rebuild_epochs(segments, end)
+            if epochs == derived.epochs:
+                return
+            self._notes.append(f"rebuilt {names.EPOCHS_FILE} from the batches")
+        derived.epochs = epochs
+        if self._writable and epochs:
+            derived.files.write_epochs(epochs)
+
     def _cut(self, segment: Segment, found: Recovered) -> None:
         """End the segment at its last good batch; the bytes behind are kept unless they are zeros."""
         length = found.file_size_bytes - found.end_position
@@ -301,6 +320,16 @@ class Loader:
             self.disk.sync_dir(self.directory)
 
     def _settle(self, segments: list[Segment], derived: Derived, start: int, end: int) -> None:
+        """Bring what lies beside the segments in line with them."""
+        try:
+            self._check_epochs(segments, derived, start, end)
+            there = {segment.base_offset for segment in segments}
+            bad = [base for base in self._bad_aborted if base in there]
+            if bad:
+                rebuild_aborted(derived, segments, bad, end)
+                self._notes.append(f"rebuilt the transaction indexes of {bad}")
+        except CorruptionError as damage:
+            self._notes.append(f"{damage}; what is derived from it is left as it was")
         if self._writable:
             derived.remove_stray_snapshots([s.base_offset for s in segments], start, end)
             derived.forget_seals({s.base_offset for s in segments[:-1]})

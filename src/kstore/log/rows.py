@@ -57,7 +57,7 @@ def row_of_marker(batch: memoryview) -> ProducerBatch | None:
         True,
         marker,
         epoch,
-        record.timestamp_ms,
+        -1 if record.timestamp_ms is None else record.timestamp_ms,
     )
 
 
