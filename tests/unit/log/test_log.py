@@ -337,7 +337,7 @@ def test_a_segment_rolls_when_its_index_is_full():
 
 
 def test_a_segment_rolls_before_its_relative_offsets_overflow():
-    store, partition = new_partition()
+    store, partition = new_partition(cleanup_policy="compact")
     log = partition.log
     far = 2**31 - 1
     with store:
