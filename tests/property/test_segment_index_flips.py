@@ -122,3 +122,31 @@ def test_a_flip_under_an_open_segment(tmp_path, seed, kind):
         segment.abandon()
         with open(path, "wb") as file:
             file.write(whole)
+
+
+def test_a_time_entry_that_names_another_batch_with_its_timestamp(tmp_path):
+    """The batch confirms the flipped entry, and yet a larger timestamp lies before it: one entry earlier is safe."""
+    model = SegmentModel.create(tmp_path, 1000)
+    for stamp, value_bytes in [
+        (10, 5000),
+        (20, 5000),
+        (30, 9),
+        (40, 5000),
+        (100, 9),
+        (105, 9),
+        (100, 9),
+        (200, 5000),
+        (1, 9),
+    ]:
+        model.append([stamp], value_bytes=value_bytes)
+    model.segment.close()
+    path = model.segment.path.removesuffix("log") + "timeindex"
+    entries = OsDisk().read_file(path)
+    one = (100).to_bytes(8) + (4).to_bytes(4)
+    assert one in entries
+    with open(path, "wb") as file:
+        file.write(entries.replace(one, (100).to_bytes(8) + (6).to_bytes(4)))
+    segment = opened(model, writable=False)
+    assert segment.offset_for_timestamp(103) == (1005, 105)
+    agrees(model, segment)
+    assert segment.index_rebuilds == 0
