@@ -222,7 +222,7 @@ int main(void)
     not (shutil.which(CROSS_COMPILER) and shutil.which(EMULATOR)), reason=f"needs {CROSS_COMPILER} and {EMULATOR}"
 )
 def test_the_arm_instructions_under_emulation(tmp_path: Path) -> None:
-    sources = Path(native.__file__).parent
+    sources = Path(__file__).resolve().parents[3] / "src" / "kstore" / "_native"
     main, program = tmp_path / "main.c", tmp_path / "main"
     main.write_text(EMULATED)
     files = [str(main), *(str(sources / name) for name in ("crc32c.c", "crc32c_arm.c"))]
