@@ -94,7 +94,7 @@ breakit: build $(VENV)/.group-test ## plant deliberate faults one at a time; eac
 .PHONY: lint types
 lint: $(VENV)/.group-lint ## ruff and cython-lint
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/cython-lint --max-line-length=120 src/kstore/_native
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" cython-lint --max-line-length=120 src/kstore/_native
 
 types: build $(VENV)/.group-test $(VENV)/.group-lint ## mypy --strict
 	@$(VENV)/bin/mypy

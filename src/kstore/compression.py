@@ -89,7 +89,8 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> Buffer:
         compressor.compress(bytes(data))  # this one takes nothing but bytes
         return compressor.finish()  # type: ignore[no-any-return]
     if codec == ZSTD:
-        return _cramjam("zstd").compress(data, level=_ZSTD_LEVEL if level is None else level)  # type: ignore[no-any-return]
+        chosen = _ZSTD_LEVEL if level is None else level
+        return _cramjam("zstd").compress(data, level=chosen)  # type: ignore[no-any-return]
     if codec == NONE:
         return data
     raise UsageError(f"{codec_name(codec)} is unknown: {', '.join(NAMES)} have the ids 0 to {len(NAMES) - 1}")

@@ -17,7 +17,6 @@ import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EINVAL
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from posix.stdlib cimport posix_memalign
 from libc.stdlib cimport free

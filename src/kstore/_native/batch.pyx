@@ -199,8 +199,8 @@ def check(buffer, *, bint client=True, records="auto"):
     `client` refuses what only a broker may write (LogValidator): control batches, LogAppendTime, the delete horizon,
     reserved bits, empty batches, gaps between records, unknown codecs. `records` says whose records are walked too:
     True all of them, compressed ones unpacked for it; False none; "auto" those of uncompressed batches of up to
-    4 KiB, which costs about a tenth of writing them at most. A batch with a fitting checksum and records that contradict
-    its header is found when it is read, at the latest; a broker asks for True.
+    4 KiB, which costs about a tenth of writing them at most. A batch with a fitting checksum and records that
+    contradict its header is found when it is read, at the latest; a broker asks for True.
 
     Raises `InvalidBatch` with the position of the first bad batch, or for an empty buffer; nothing was changed.
     """

@@ -18,8 +18,8 @@ cdef class Batches:                      # final; immutable
     cdef bint hides(self, const ks_batch_header* header, bint control) except -1
 
 
+# As the constructor, for native callers; `buffer` is a read-only memoryview of whole batches already, `start_offset`
+# what the reader asked for, `next_offset` the offset behind them (-1: read it off the last header when it is asked
+# for).
 cdef Batches make_batches(object buffer, long long start_offset, long long next_offset, str file,
                           long long position, tuple aborted, bint dense)
-"""As the constructor, for native callers; `buffer` is a read-only memoryview of whole batches already,
-`start_offset` what the reader asked for, `next_offset` the offset behind them (-1: read it off the last header when it
-is asked for)."""

@@ -155,7 +155,7 @@ cdef class OffsetIndex(Entries):
         cdef const int64_t[::1] targets = np.ascontiguousarray(offsets, dtype=np.int64)
         cdef Py_ssize_t i, slot, count = self.count, n = targets.shape[0]
         cdef const unsigned char* data = self.data
-        cdef object owner = self.owner
+        cdef object _owner = self.owner  # keeps `data` alive while the GIL is not held
         cdef long long base_offset = self.base_offset
         positions = np.empty(n, np.int64)
         cdef int64_t[::1] out = positions

@@ -20,13 +20,13 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from kstore._native.batch cimport (
-    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, AppendInfo, info_object, ks_append_count,
+    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, info_object, ks_append_count,
     ks_batch_finish, ks_sequence_add,
 )
 from kstore._native.block cimport Block
 from kstore._native.record cimport KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, pack_headers
 
-from kstore._native.record import Record as Record       # users find it beside the encoder
+from kstore._native.record import Record as Record  # no-cython-lint: users find it beside the encoder
 from kstore.errors import BatchTooLarge, UsageError
 from kstore.limits import DECOMPRESSED_BYTES_MAX
 

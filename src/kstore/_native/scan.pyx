@@ -43,10 +43,8 @@ class ProducerBatch(NamedTuple):
     attributes: int
     max_timestamp_ms: int
     records: int
-    control_type: int
-    """-1: data; 0: abort marker; 1: commit marker; others as in Kafka's ControlRecordType."""
-    coordinator_epoch: int
-    """Of a transaction marker, else -1."""
+    control_type: int  # -1: data; 0: abort marker; 1: commit marker; others as in Kafka's ControlRecordType
+    coordinator_epoch: int  # Of a transaction marker, else -1
 
 
 class Range(NamedTuple):
@@ -66,18 +64,16 @@ class Recovered(NamedTuple):
     end_position: int
     file_size_bytes: int
     next_offset: int
-    status: int
-    """0 when the file was read to its end, else the ks_status of the batch at `end_position`."""
+    status: int  # 0 when the file was read to its end, else the ks_status of the batch at `end_position`
     reason: str
     batches: int
     records: int
     max_timestamp_ms: int
     max_timestamp_offset: int
     last_leader_epoch: int
+    # Running digest up to `end_position`; None when the scan began behind the start without one.
     header_digest: int | None
-    """Running digest up to `end_position`; None when the scan began behind the start without one."""
-    epochs: list
-    """`(leader_epoch, start_offset)` as they rise in the scanned part."""
+    epochs: list  # `(leader_epoch, start_offset)` as they rise in the scanned part
     producer_batches: list
 
 
@@ -90,8 +86,7 @@ class Scan(NamedTuple):
     next_offset: int
     batches: int
     records: int
-    header_digest: int
-    """Over the good batches; says something about the segment only when nothing is bad."""
+    header_digest: int  # Over the good batches; says something about the segment only when nothing is bad
 
 
 cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, long long position):

@@ -18,9 +18,8 @@ from libc.stdlib cimport malloc, free
 
 from kstore import limits
 from kstore.errors import InvariantError, UsageError
-from kstore._native import scan as scan_module
 from kstore._native.crc32c cimport ks_crc32c
-from kstore._native.file cimport File, Mapping
+from kstore._native.file cimport File
 from kstore._native.index cimport (
     Indexes, OffsetIndex, TimeIndex, KS_OFFSET_ENTRY_BYTES, KS_TIME_ENTRY_BYTES, ks_offset_index_search,
     ks_offset_index_search_position,
@@ -348,10 +347,10 @@ cdef class StoredSegment(Openable):
         cdef Walk walk
         cdef TimeIndex times
         cdef long long timestamp, offset
-        cdef int attempt, result
+        cdef int _attempt, result
         if self.sealed_max_timestamp != UNKNOWN:
             return 0
-        for attempt in range(2):
+        for _attempt in range(2):
             self.ready(self.size())
             times = self.times
             timestamp = times.timestamp_at(times.count - 1) if times.count else -1

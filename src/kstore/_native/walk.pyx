@@ -13,8 +13,7 @@ from kstore.errors import CorruptionError
 from kstore._native.batch cimport KS_BATCH_HEADER_BYTES
 from kstore._native.file cimport File, Mapping
 from kstore._native.scan cimport (
-    KS_WALK_MORE, KS_WALK_QUARANTINED, ks_range, ks_scan_reason, ks_walk, ks_walk_peek, ks_walk_to_offset,
-    ks_walk_to_position, ks_walk_to_timestamp,
+    KS_WALK_MORE, ks_range, ks_scan_reason, ks_walk_peek, ks_walk_to_offset, ks_walk_to_position, ks_walk_to_timestamp,
 )
 from kstore._native.status cimport KS_OK
 

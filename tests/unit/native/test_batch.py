@@ -169,9 +169,9 @@ GOOD = bytes([14, 0, 0, 0, 1, 2]) + b"v\0"
 )
 def test_records_that_contradict_their_header(data: bytes) -> None:
     assert batch.check(data, records=False).batches == 1
-    for records in ("auto", True):
+    for walk in ("auto", True):
         with pytest.raises(InvalidBatch) as raised:
-            batch.check(data, records=records)
+            batch.check(data, records=walk)
         assert raised.value.error_code == 87
 
 
