@@ -32,7 +32,7 @@ def fill(directory: str, size_bytes: int) -> None:
 
 
 def reopen(directory: str) -> None:
-    """Prints how long the open took, and what it found, as JSON. Another store comes first, so that imports do not count."""
+    """Prints as JSON how long the open took and what it found. Another store comes first: imports do not count."""
     with tempfile.TemporaryDirectory() as other, kstore.open(other, config=CONFIG) as store:
         store.create_topic("t")
         store.partition("t", 0).append([b"value"])
