@@ -261,7 +261,7 @@ def test_every_failing_call_leaves_no_target(data, tmp_path):
         try:
             kstore.graduate(data, tmp_path / "kafka", disk=disk)
         except kstore.StorageError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017
+            assert error.errno == errno.ENOSPC
         else:
             break
         assert nothing_made(tmp_path)
