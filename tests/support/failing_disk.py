@@ -1,7 +1,7 @@
 """The real disk with planted failures: `disk.plan(call, error)` makes the next such call fail, a write half done.
 
 Calls are named `write_at`, `read_at`, `truncate`, `sync`, `open_file`, `write_file`, `write_file_atomic`, `unlink`;
-`disk.calls` lists what was called, with the file's name.
+`disk.calls` lists what was called, with the file's name; `disk.read_bytes` counts what `read_at` brought.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from kstore.log.disk import OsDisk
 class FailingDisk(OsDisk):
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
+        self.read_bytes = 0
         self._planned: dict[str, list[int]] = {}
 
     def plan(self, call: str, *errors: int) -> None:
@@ -65,7 +66,9 @@ class FailingFile(PythonFile):
     def read_at(self, position, length):
         if error := self.disk.hit("read_at", self.path):
             raise error
-        return self.real.read_at(position, length)
+        found = self.real.read_at(position, length)
+        self.disk.read_bytes += len(found)
+        return found
 
     def truncate(self, size):
         if error := self.disk.hit("truncate", self.path):

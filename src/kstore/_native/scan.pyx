@@ -105,9 +105,12 @@ cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, l
 
 
 def recover(source, long long position, long long next_offset, Indexes indexes, *, int leader_epoch=-1,
-            bint dense=False, header_digest=None, quarantine=()):
-    """Check every batch of `source` (the whole file) from `position` to the first bad one; index them into
-    `indexes`. Bytes that start a `Range` of `quarantine` are known to be bad and jumped over."""
+            bint dense=False, header_digest=None, quarantine=(), long long source_position=0):
+    """Check every batch of `source` from `position` to the first bad one; index them into `indexes`.
+
+    `source` is the file from byte `source_position` to its end. Bytes that start a `Range` of `quarantine` are known
+    to be bad and jumped over.
+    """
     cdef Py_buffer view
     cdef ks_scan scan
     cdef ks_status status = KS_OK
@@ -119,7 +122,7 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
     PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
     scan.data = <const unsigned char*>view.buf
     scan.end = view.len
-    scan.position = position
+    scan.position = position - source_position            # inside `source`, until the end
     scan.next_offset = next_offset
     scan.last_offset_max = indexes.offsets.base_offset + INT32_MAX
     scan.leader_epoch = leader_epoch
@@ -130,30 +133,31 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
                 status = ks_scan_check(&scan)
                 if status != KS_OK:
                     with gil:
-                        bad = known.get(scan.position)
-                        if bad is None or bad.end_position > scan.end:
+                        bad = known.get(source_position + scan.position)
+                        if bad is None or bad.end_position > source_position + scan.end:
                             break
-                        scan.position, scan.next_offset = bad.end_position, bad.next_offset
+                        scan.position, scan.next_offset = bad.end_position - source_position, bad.next_offset
                         digest_known = False             # nobody knows what the bytes jumped over were
                         status = KS_OK
                         continue
                 batches += 1
                 records += scan.header.records_count
                 digest = ks_crc32c(digest, scan.data + scan.position, DIGEST_BYTES)
-                indexes.count_batch(scan.position, scan.header.size_bytes, scan.header.last_offset,
-                                    scan.header.max_timestamp)
+                indexes.count_batch(source_position + scan.position, scan.header.size_bytes,
+                                    scan.header.last_offset, scan.header.max_timestamp)
                 if scan.header.leader_epoch != scan.leader_epoch:
                     with gil:
                         epochs.append((scan.header.leader_epoch, scan.header.base_offset))
                 if scan.header.producer_id >= 0 or scan.header.attributes & KS_CONTROL:
                     with gil:
-                        producers.append(producer_row(&scan.header, scan.data + scan.position, scan.position))
+                        producers.append(producer_row(&scan.header, scan.data + scan.position,
+                                                      source_position + scan.position))
                 ks_scan_step(&scan)
     finally:
         PyBuffer_Release(&view)
     indexes.force_last_time()
-    return Recovered(position, scan.position, view.len, scan.next_offset, <int>status,
-                     ks_scan_reason(status).decode(), batches, records, indexes.cadence.max_timestamp,
+    return Recovered(position, source_position + scan.position, source_position + view.len, scan.next_offset,
+                     <int>status, ks_scan_reason(status).decode(), batches, records, indexes.cadence.max_timestamp,
                      indexes.cadence.max_timestamp_offset, scan.leader_epoch, digest if digest_known else None,
                      epochs, producers)
 

@@ -105,17 +105,24 @@ cdef class Segment(ReadableSegment):
         """
         cdef Indexes indexes = self.new_indexes()
         cdef File file = self.disk.open_file(self.name("log"), writable=self.writable)
-        cdef long long size = file.size()
+        cdef long long size = file.size(), start
+        cdef bint goes_on = self.appender is not None and position == self.appender.size_bytes
         if size > INT32_MAX:
             raise UsageError(f"{self.path} has {size} bytes; no Kafka segment is larger than {INT32_MAX}")
+        if size < position:
+            raise CorruptionError(self.path, size, f"the file ends before byte {position}, up to where it was good")
+        if goes_on:                                  # a reader that follows a writer: what it has indexed holds
+            indexes = self.appender.indexes
+            header_digest = self.appender.header_digest if header_digest is None else header_digest
         self.take_appends(file, indexes, position, self.base_offset if next_offset is None else next_offset)
-        if position:
+        if position and not goes_on:
             if max_timestamp_ms is not None:
                 indexes.see(max_timestamp_ms, max_timestamp_offset)
             self.reload_indexes(indexes, position, self.appender.next_offset)
-        found = scan_module.recover(self.read(0, size), position, self.appender.next_offset, indexes, dense=dense,
-                                    leader_epoch=leader_epoch, header_digest=header_digest,
-                                    quarantine=self.quarantine)
+        start = 0 if self.mapped else position       # a mapping costs nothing; a copy, what is in it
+        found = scan_module.recover(self.read(start, size), position, self.appender.next_offset, indexes,
+                                    dense=dense, leader_epoch=leader_epoch, header_digest=header_digest,
+                                    quarantine=self.quarantine, source_position=start)
         indexes.cadence.since_entry = 0              # as a restarted broker counts
         self.appender.size_bytes = found.end_position
         self.appender.next_offset = found.next_offset

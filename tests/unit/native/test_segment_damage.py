@@ -9,6 +9,7 @@ import pytest
 from kstore._native.segment import Range, Segment
 from kstore.errors import CorruptionError
 from kstore.log.disk import OsDisk
+from support.failing_disk import FailingDisk
 from support.segment_model import SegmentModel, check_lookups, encode
 
 
@@ -272,3 +273,25 @@ def test_recovery_where_the_files_may_change_copies(tmp_path, seed):
     with pytest.raises(CorruptionError, match="shorter"):
         model.view(segment).read(model.next_offset - 1, 10**6, model.next_offset)
     assert bytes(model.view(segment).read(0, 1, model.next_offset).buffer) == model.batches[0].data
+
+
+def test_a_reader_follows_a_writer_and_copies_only_what_is_new(tmp_path, seed):
+    rng = random.Random(seed)
+    disk = FailingDisk()
+    model = SegmentModel.create(tmp_path, 50, index_interval_bytes=500)
+    follower = Segment(disk, str(tmp_path), 50, mapped=False, index_interval_bytes=500)
+    position, next_offset, digest = 0, None, 0
+    for _ in range(8):
+        model.fill(rng, 10)
+        disk.read_bytes = 0
+        found = follower.recover(position, next_offset, dense=True)
+        assert (found.status, found.position, found.end_position) == (0, position, len(model.data))
+        assert disk.read_bytes <= len(model.data) - position + 64 * 1024  # and a window to look into the first batch
+        check_lookups(model, follower, rng, 20)
+        assert follower.header_digest == model.segment.header_digest != digest
+        assert follower.index_rebuilds == 0
+        position, next_offset, digest = found.end_position, found.next_offset, follower.header_digest
+    keep = model.batches[2]
+    model.segment.truncate(keep.position, keep.base_offset)
+    with pytest.raises(CorruptionError, match="ends before"):
+        follower.recover(position, next_offset)
