@@ -47,6 +47,8 @@ class Known:
     """Records below this offset were on the medium: what is bad among them is damage, not a torn tail."""
     log_start: int | None
     """The log start offset, None where it is the first segment's base."""
+    log_start_sure: bool = True
+    """A checksummed twin vouches for `log_start`."""
 
 
 @dataclass
@@ -103,6 +105,7 @@ class Loader:
         derived = Derived(
             self.disk, self.directory, PartitionFiles.open(self.disk, self.directory), writable=self._writable
         )
+        start = self._log_start(derived, known)
         segments = self._segments(listing, known)
         for segment in segments:
             segment.set_quarantine([d for d in derived.damage if d.segment_base_offset == segment.base_offset])
@@ -112,17 +115,16 @@ class Loader:
         if not (known.clean and self._open_clean(segments, derived)):
             self._recover(segments, derived, known)
         end = segments[-1].next_offset
-        start = min(self._log_start(segments, derived, known), end)
+        start = max(min(start, end), segments[0].base_offset)
         self._settle(segments, derived, start, end)
         return Loaded(segments, derived, start, end, end, self, self._notes)
 
-    def _log_start(self, segments: list[Segment], derived: Derived, known: Known) -> int:
-        """The checkpoint's word, unless the leader epochs, which rise with the log start, reach further down."""
+    def _log_start(self, derived: Derived, known: Known) -> int:
+        """The checkpoint's word; where no twin vouches for it, the leader epochs, which rise with the log start, may
+        reach further down: a flipped digit must not hide records."""
         start = known.log_start or 0
         earliest = derived.epochs.earliest
-        if earliest is not None:
-            start = min(start, earliest.start_offset)
-        return max(start, segments[0].base_offset)
+        return start if known.log_start_sure or earliest is None else min(start, earliest.start_offset)
 
     def _segments(self, listing: Iterable[str], known: Known) -> list[Segment]:
         bases: list[int] = []
@@ -171,7 +173,8 @@ class Loader:
 
     def _take_in(self, segment: Segment, found: Recovered, derived: Derived) -> None:
         for epoch, start in found.epochs:
-            derived.assign_epoch(epoch, start)
+            if epoch > derived.epochs.latest_epoch:
+                derived.assign_epoch(epoch, start)
         for row in found.producer_batches:
             mapped = row_of_scan(row)
             if mapped is not None:

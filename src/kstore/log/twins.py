@@ -156,6 +156,11 @@ class RootCheckpoints:
         low, high = belief.low.get((topic, partition), 0), belief.high.get((topic, partition), 0)
         return RecoveryPoint(low, max(low, high))
 
+    @property
+    def vouched(self) -> bool:
+        """Whether there is a twin: kstore wrote here before, and what it wrote is checksummed."""
+        return bool(self._twins)
+
     def log_start(self, topic: str, partition: int) -> int | None:
         """The log start offset; None when it is the first segment's base offset."""
         return self._beliefs[names.LOG_STARTS_FILE].low.get((topic, partition))

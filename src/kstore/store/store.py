@@ -144,6 +144,7 @@ class Store:
         if kafkas is not None and self._roots.meta is not None and self._roots.meta.node_id is not None:
             self._broker_epoch = kafkas.broker_epochs.get(self._roots.meta.node_id, NO_BROKER_EPOCH)
         clean = self._roots.was_clean
+        self._vouched = self._roots.vouched
         if not self.read_only:
             self._roots.begin()
             topics.finish_interrupted(self.disk, self.path, self._catalog)
@@ -273,7 +274,7 @@ class Store:
         loader.dense = self._catalog.is_dense(topic)
         with self.health.guard("open", path, final=False):
             loaded = loader.load(
-                Known(self._clean, point.scan_from, point.durable, self._roots.log_start(topic, index))
+                Known(self._clean, *point, self._roots.log_start(topic, index), log_start_sure=self._vouched)
             )
         for note in loaded.notes:
             _log.info("%s-%d: %s", topic, index, note)
