@@ -171,3 +171,52 @@ def test_sigterm_ends_following_commands_cleanly(tmp_path):
         assert process.returncode == 0, said
     with kstore.open(data, read_only=True) as store:
         assert store.groups.committed("g")[("t", 0)].offset == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, of 3 MiB; only root may mount one."""
+    path = tmp_path / "small"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(path)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("this user may not mount a file system")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def resize(path, size):
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(path)], check=True)
+
+
+def fail(*words):
+    process = start(*words)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    return said
+
+
+def test_a_full_disk_ends_in_one_line_and_nothing_is_lost_or_repeated(tmp_path, small_disk, seed):
+    lines = make_lines(random.Random(seed), 20_000)
+    source, data, copy = tmp_path / "in", small_disk / "data", small_disk / "out"
+    source.write_bytes(b"\n".join(lines) + b"\n")
+    produce = ["file-producer", source, "t", "--dir", data, "--partitions", PARTITIONS]
+    consume = ["file-consumer", "t", copy, "--dir", data, "--group", "g", "--exactly"]
+    for _ in range(2):
+        said = fail(*produce)
+        assert said.splitlines()[-1].startswith("kstore: ")
+        assert "No space left" in said
+        assert "Traceback" not in said
+    resize(small_disk, "6m")
+    finish(*produce)
+    with kstore.open(data, read_only=True) as store:
+        assert values_of(store, "t") == Routing(PARTITIONS).split(lines, 0)
+    assert "no space left" in fail(*consume)
+    resize(small_disk, "20m")
+    finish(*consume)
+    assert Counter(copy.read_bytes().split(b"\n")[:-1]) == Counter(lines)
+    assert "no damage" in finish("log", "verify", data)

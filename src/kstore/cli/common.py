@@ -35,6 +35,12 @@ class Parser(argparse.ArgumentParser):
         sys.stderr.write(f"kstore: {message}; see `{self.prog} --help`\n")
         raise SystemExit(2)
 
+    def refuse(self, words: list[str]) -> NoReturn:
+        """End because of words that no option and no argument takes."""
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        near = nearest(words[0].partition("=")[0], options) if words[0].startswith("-") else ""
+        self.error(f"{'unknown option' if words[0].startswith('-') else 'one word too many:'} {words[0]}{near}")
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = None if action.choices is None else [str(choice) for choice in action.choices]
         if choices is not None and value not in action.choices:  # type: ignore[operator]
@@ -58,7 +64,7 @@ def add_verb(
     epilog = "examples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines()) if examples else None
     description = summary[0].upper() + summary[1:] + "." + (f"\n\n{more.strip()}" if more else "")
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=description, epilog=epilog)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, verb_parser=parser)
     return parser
 
 

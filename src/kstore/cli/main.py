@@ -60,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        args = build_parser().parse_args(argv)
+        args, words = build_parser().parse_known_args(argv)
+        if words:
+            args.verb_parser.refuse(words)
         code = int(args.run(args))
         sys.stdout.flush()
         return code

@@ -14,6 +14,7 @@ Invariants:
 2. Of two commits of a group for a partition the one with the later timestamp counts; this module never gives out a
    timestamp that is not above the one before it, whatever the clock does.
 3. Folding twice changes nothing: what the log has already is not appended again.
+4. Its lock is taken before the store's, never while the store's is held.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -78,6 +80,8 @@ CASES = [
     (["log", "repair", "other"], 2, ["other"]),
     (["graduate", "missing", "--to", "kafka"], 2, ["missing"]),
     (["graduate", "data"], 2, ["--to"]),
+    (["consume", "orders", "--dir", "data", "--form-beginning"], 2, ["did you mean --from-beginning"]),
+    (["consume", "orders", "more", "--dir", "data"], 2, ["one word too many: more"]),
     ([], 2, ["COMMAND"]),
 ]
 
@@ -123,6 +127,17 @@ def test_no_permission(run, world, monkeypatch, words):
     assert said.code in (1, 2)
     assert said.err.count("\n") == 1
     assert "ermission" in said.err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["consume", "orders"], ["consume", "orders", "--json"], ["topics", "list"]])
+def test_output_that_takes_no_more(world, words):
+    command = [sys.executable, "-m", "kstore", *words, "--dir", str(world / "data")]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("kstore: no space left")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_directory_in_use_names_its_holder(run, world):
