@@ -17,6 +17,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from kstore._native.batch cimport batch_header, ks_batch_check, ks_batch_header
 from kstore._native.batches cimport make_batches
+from kstore._native.file cimport File
 from kstore._native.index cimport OffsetIndex, TimeIndex, ks_offset_index_search_position
 from kstore._native.scan cimport KS_WALK_BAD, KS_WALK_END, KS_WALK_FOUND, ks_walk_step
 from kstore._native.status cimport KS_BAD_HEADER, KS_OK, ks_status
@@ -221,9 +222,14 @@ cdef class ReadableSegment(StoredSegment):
         """Check every byte and go on behind damage: what is good and what is bad. `end_offset`: the base
         offset of the next segment, or the log end. `end_position`: up to where, by default the segment's size,
         which after a recovery that met damage is where it stopped. Quarantined ranges are looked at like any
-        other."""
+        other. The indexes are left alone: a log whose index is gone too may be too damaged to make another."""
         cdef long long end = self.size() if end_position < 0 else end_position
-        return scan_module.examine(self.read(0, end), self.base_offset, end_offset=end_offset, dense=dense)
+        cdef File file = self.disk.open_file(self.name("log"), writable=False)
+        try:
+            source = file.mapping(end).view[:end] if self.mapped and end else file.read_at(0, end)
+        finally:
+            file.close()
+        return scan_module.examine(source, self.base_offset, end_offset=end_offset, dense=dense)
 
     def producer_rows(self, long long position, long long end_position):
         """The rows of `recover().producer_batches` for the batches in `[position, end_position)`, not

@@ -23,7 +23,13 @@ from kstore._native.view import View
 from kstore.errors import CorruptionError
 from kstore.log import leftovers, names
 from kstore.log.derived import Derived
-from kstore.log.replay import lineage_holds, rebuild_aborted, rebuild_epochs, restore_producers
+from kstore.log.replay import (
+    damaged_snapshots,
+    lineage_holds,
+    rebuild_aborted,
+    rebuild_epochs,
+    restore_producers,
+)
 from kstore.log.rows import row_of_scan
 from kstore.log.tails import TailCheckpoint, tail_fits
 from kstore.log.twins import PartitionFiles
@@ -198,6 +204,8 @@ class Loader:
     def _restore_producers(self, segments: list[Segment], derived: Derived, end: int) -> None:
         for bad in restore_producers(derived, segments, end):
             self._notes.append(f"ignored {names.snapshot_name(bad)}: its check fails")
+            if self._writable:  # another one is written for the same offset when it is due
+                self.disk.unlink(f"{self.directory}/{names.snapshot_name(bad)}")
 
     # -- unclean --------------------------------------------------------------------------------------------
 
@@ -226,6 +234,10 @@ class Loader:
             if i + 1 < len(segments) and self._writable:
                 segments[i].seal()
             i += 1
+        if self._writable:
+            for offset in damaged_snapshots(self.disk, self.directory, segments[first].base_offset):
+                self.disk.unlink(f"{self.directory}/{names.snapshot_name(offset)}")
+                self._notes.append(f"removed {names.snapshot_name(offset)}: its check fails")
         end = segments[-1].next_offset
         if derived.epochs.truncate_from_end(end) and self._writable:
             derived.files.write_epochs(derived.epochs)

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kstore._native import batch as native
+from kstore.errors import CorruptionError, InvalidBatch
+from kstore.log import names
 from kstore.log.epochs import EpochRun, LeaderEpochs, rebuild
 from kstore.log.producers import ProducerStates
 from kstore.log.rows import row_of_header
-from kstore.log.snapshots import load_snapshot
+from kstore.log.snapshots import load_snapshot, parse_snapshot, snapshot_offsets
 from kstore.log.transactions import AbortedTransaction
 
 if TYPE_CHECKING:
     from kstore._native.batch import BatchHeader
     from kstore._native.segment import Segment
     from kstore.log.derived import Derived
+    from kstore.log.disk import Disk
 
 
 def restore_producers(derived: Derived, segments: Sequence[Segment], end: int) -> tuple[int, ...]:
@@ -49,17 +53,41 @@ def rebuild_aborted(derived: Derived, segments: Sequence[Segment], bases: Collec
 
 
 def lineage_holds(epochs: LeaderEpochs, segments: Sequence[Segment], start: int, end: int) -> bool:
-    """Whether every epoch starts in the log where the lineage says: one lookup an epoch, no scan."""
-    for entry in epochs.entries:
-        at = max(entry.start_offset, start)
-        if at >= end:
-            return entry.start_offset <= end
-        header = next((h for _, h in headers_between(segments, at, end)), None)
-        if header is not None and (header.leader_epoch != entry.epoch or header.base_offset != at):
-            covered = entry.start_offset < at  # the log start lies inside a batch
-            if not covered or header.leader_epoch < entry.epoch:
+    """Whether the batches on both sides of every epoch's start, and the last one, carry the epoch that they should:
+    two lookups an epoch, no scan.
+
+    An epoch may start below the first batch that is left of it, and the last one may have no batch yet.
+    """
+    if any(entry.start_offset > end for entry in epochs.entries):
+        return False
+    starts = {entry.start_offset for entry in epochs.entries}
+    for offset in sorted({*starts, *(first - 1 for first in starts), end - 1}):
+        if start <= offset < end:
+            header = _header_at(segments, offset)
+            if header is not None and not epochs.fits(header.base_offset, header.leader_epoch):
                 return False
-    return True
+    return bool(epochs) or end == start
+
+
+def _header_at(segments: Sequence[Segment], offset: int) -> BatchHeader | None:
+    """The batch that covers or follows `offset` in its segment; None where there is none, or damage."""
+    segment = next((one for one in reversed(segments) if one.base_offset <= offset), segments[0])
+    try:
+        position = segment.locate(offset)
+        if position >= segment.size_bytes:
+            return None
+        return next(iter(native.headers(segment.read(position, segment.size_bytes))), None)
+    except (CorruptionError, InvalidBatch):
+        return None
+
+
+def damaged_snapshots(disk: Disk, directory: str, above: int) -> list[int]:
+    """The offsets of snapshots above `above` whose check fails: nothing that recovery read by then has met them."""
+    return [
+        offset
+        for offset in snapshot_offsets(disk.list(directory))
+        if offset > above and parse_snapshot(disk.read_file(f"{directory}/{names.snapshot_name(offset)}")) is None
+    ]
 
 
 def rebuild_epochs(segments: Sequence[Segment], end: int) -> LeaderEpochs:
