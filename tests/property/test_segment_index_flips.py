@@ -125,7 +125,7 @@ def test_a_flip_under_an_open_segment(tmp_path, seed, kind):
 
 
 def test_a_time_entry_that_names_another_batch_with_its_timestamp(tmp_path):
-    """The batch confirms the flipped entry, and yet a larger timestamp lies before it: one entry earlier is safe."""
+    """The batch confirms the flipped entry, and yet a larger timestamp lies before it: the walk begins early enough."""
     model = SegmentModel.create(tmp_path, 1000)
     for stamp, value_bytes in [
         (10, 5000),

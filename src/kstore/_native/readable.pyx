@@ -176,9 +176,10 @@ cdef class ReadableSegment(StoredSegment):
     cdef long long time_floor(self, long long timestamp_ms, long long end) except? -1:
         """An offset from which on the first record with that timestamp is found.
 
-        The walk begins one entry earlier than the last one below the timestamp. A flipped bit can spoil one
-        entry of the two; as both columns rise, whatever is left of the earlier one then still lies before the
-        true start.
+        The last entry below the timestamp, once its batch confirms it. Should a flipped bit have moved the entry to a
+        later batch of the same timestamp, no larger one is passed over either: an offset entry between the two would
+        have come with a time entry, which would now stand behind a higher offset, and the walk begins at the offset
+        entry.
         """
         cdef TimeIndex times
         cdef Py_ssize_t slot
@@ -187,10 +188,10 @@ cdef class ReadableSegment(StoredSegment):
             self.ready(end)
             times = self.times
             slot = times.slot_below(timestamp_ms)
-            if slot < 1:
+            if slot < 0:
                 break
-            if self.time_entry_holds(times, slot, end) and self.time_entry_holds(times, slot - 1, end):
-                return times.offset_at(slot - 1)
+            if self.time_entry_holds(times, slot, end):
+                return times.offset_at(slot)
             if self.appender is not None:
                 break
             if attempt == 0:
