@@ -58,7 +58,7 @@ def test_no_record_is_no_batch(partition):
     assert partition.segments[0].size_bytes == 0
 
 
-WRONG_SHAPES = ["text", b"bytes", ["text"], [5], [(b"k",)], [("k", b"v")], [b"v", None], 7, [(b"k", b"v", [(1, b"")])]]
+WRONG_SHAPES = ["text", b"bytes", ["text"], [5], [(b"k",)], [("k", b"v")], 7, [(b"k", b"v", [(1, b"")])]]
 
 
 @pytest.mark.parametrize("bad", WRONG_SHAPES)
