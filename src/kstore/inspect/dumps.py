@@ -89,7 +89,13 @@ def _log(
     if not plain:
         yield from _batches(path, view, 0, records)
         return
-    scan = Segment(disk, directory, base).scan_damage()
+    others = [
+        file.offset
+        for name in disk.list(directory)
+        if (file := names.parse_file_name(name)) and file.kind == names.LOG and not file.suffix
+    ]
+    next_base = min((offset for offset in others if offset > base), default=-1)
+    scan = Segment(disk, directory, base).scan_damage(next_base)
     stretches = sorted([*((r, True) for r in scan.good), *((r, False) for r in scan.bad)])
     for stretch, good in stretches:
         if good:

@@ -67,7 +67,9 @@ def plan_repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> li
 def _plan(findings: list[Finding]) -> list[Action]:
     actions: list[Action] = []
     for finding in findings:
-        if finding.kind in ("batch", "tail", "digest") and finding.end_position >= 0:
+        if finding.kind == "gap" and finding.end_position >= 0:
+            actions.append(Action(finding.file, f"byte {finding.position}: {finding.repair}"))
+        elif finding.kind in ("batch", "tail", "digest") and finding.end_position >= 0:
             kept = corrupt_name(finding.file, finding.position)
             what = f"bytes {finding.position} to {finding.end_position}: {finding.repair}"
             actions.append(Action(finding.file, what, kept))
@@ -114,7 +116,7 @@ def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Ac
 
 def _repair_partition(disk: Disk, path: str) -> None:
     for checked in check_segments(disk, path, Report(path)):
-        if checked.scan.bad:
+        if checked.scan.bad or checked.missing:
             _rewrite(disk, checked)
 
 
@@ -124,7 +126,8 @@ def _rewrite(disk: Disk, checked: Checked) -> None:
     data = memoryview(disk.read_file(file))
     parts: list[bytes | memoryview] = []
     epoch = 0
-    for stretch in sorted([*checked.scan.good, *checked.scan.bad]):
+    missing = [] if checked.missing is None else [checked.missing]
+    for stretch in sorted([*checked.scan.good, *checked.scan.bad, *missing]):
         piece = data[stretch.position : stretch.end_position]
         if stretch in checked.scan.good:
             parts.append(piece)
@@ -133,12 +136,17 @@ def _rewrite(disk: Disk, checked: Checked) -> None:
         if bytes(piece).strip(b"\0"):
             disk.write_file_atomic(corrupt_name(file, stretch.position), bytes(piece))
         parts += _holes(stretch, epoch)
-    disk.write_file_atomic(file, b"".join(parts))
     directory = file.rsplit("/", 1)[0]
+    _remove_sidecars(disk, directory)  # first: they speak of the old bytes, and a repair may be interrupted
+    disk.write_file_atomic(file, b"".join(parts))
     for kind in ("index", "timeindex"):
         derived = f"{directory}/{names.file_name(checked.segment.base_offset, kind)}"
         if disk.exists(derived):
             disk.unlink(derived)
+    disk.sync_dir(directory)
+
+
+def _remove_sidecars(disk: Disk, directory: str) -> None:
     for sidecar in (names.SEALS_FILE, names.QUARANTINE_FILE, *names.TAIL_FILES):
         if disk.exists(f"{directory}/{sidecar}"):
             disk.unlink(f"{directory}/{sidecar}")
@@ -180,6 +188,11 @@ def empty_batch(base_offset: int, last_offset_delta: int, leader_epoch: int) -> 
 
 
 def _remove_derived(disk: Disk, findings: list[Finding]) -> None:
+    """Remove what is wrong and will be made anew; an index made anew is not the one that was sealed."""
     for finding in findings:
+        if finding.kind == "txnindex":
+            continue  # recovery makes a damaged one anew; without the file it would take it that nothing was aborted
+        if finding.kind in ("index", "timeindex"):
+            _remove_sidecars(disk, finding.file.rsplit("/", 1)[0])
         if finding.kind in DERIVED and disk.exists(finding.file):
             disk.unlink(finding.file)

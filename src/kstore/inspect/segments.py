@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kstore._native import batch as native
+from kstore._native.scan import Range
 from kstore._native.segment import Segment
+from kstore.config import StoreConfig
 from kstore.inspect.report import Finding, Report
 from kstore.limits import OFFSET_INDEX_ENTRY_BYTES, TIME_INDEX_ENTRY_BYTES
 from kstore.log import names
@@ -21,6 +23,7 @@ from kstore.log.epochs import LeaderEpochs, parse_epochs
 from kstore.log.seals import SegmentSeal, read_seals
 from kstore.log.sidecars import crc32c
 from kstore.log.transactions import parse_aborted
+from kstore.store.catalog import Catalog
 
 if TYPE_CHECKING:
     from kstore._native.scan import Scan
@@ -37,6 +40,8 @@ class Checked:
     segment: Segment
     scan: Scan
     last: bool
+    missing: Range | None = None
+    """Offsets between this segment and the next one, where the topic may have no holes."""
 
 
 def check_segments(
@@ -50,12 +55,14 @@ def check_segments(
     )
     seals = read_seals(disk, path)
     epochs = _epochs(disk, path)
+    dense = _is_dense(disk, path)
     checked: list[Checked] = []
     for i, base in enumerate(bases):
         segment = Segment(disk, path, base)
         last = i + 1 == len(bases)
-        scan = segment.scan_damage(-1 if last else bases[i + 1])
-        checked.append(Checked(segment, scan, last))
+        scan = segment.scan_damage(-1 if last else bases[i + 1], dense=dense)
+        missing = _missing(scan, base, bases[i + 1]) if dense and not last else None
+        checked.append(Checked(segment, scan, last, missing))
         report.segments += 1
         report.batches += scan.batches
         report.records += scan.records
@@ -73,6 +80,17 @@ def check_segments(
             progress(report.size_bytes)
     _transaction_indexes(disk, path, bases, report)
     return checked
+
+
+def _is_dense(disk: Disk, path: str) -> bool:
+    """Whether the topic's own configuration says that no offset may be missing; False where it is not at hand."""
+    root, _, name = path.rpartition("/")
+    parsed = names.parse_dir_name(name)
+    if parsed is None:
+        return False
+    catalog = Catalog(disk, root, StoreConfig())
+    catalog.load({})
+    return catalog.is_dense(parsed.topic)
 
 
 def _epochs(disk: Disk, path: str) -> LeaderEpochs | None:
@@ -100,9 +118,22 @@ def _batches(checked: Checked, report: Report) -> None:
         )
 
 
+def _missing(scan: Scan, base: int, next_base: int) -> Range | None:
+    end = max((r.next_offset for r in (*scan.good, *scan.bad)), default=base)
+    return Range(scan.size_bytes, scan.size_bytes, end, next_base, "offsets are missing") if end < next_base else None
+
+
 def _continuity(checked: Checked, next_base: int, report: Report) -> None:
     """A segment ends where the next one begins, or compaction has taken the batches between."""
     end = checked.scan.next_offset
+    gap = checked.missing
+    if gap is not None:
+        report.findings.append(
+            Finding(
+                checked.segment.path, gap.position, "gap", gap.reason, "put a batch without records in their place",
+                gap.end_position, gap.first_offset, gap.next_offset,
+            )
+        )  # fmt: skip
     if end > next_base:
         report.findings.append(
             Finding(
