@@ -20,6 +20,7 @@ from typing import Any
 
 import kstore
 from benchmarks.support.rows import Row
+from benchmarks.support.samples import TIMESTAMP_MS
 from kstore.apps.race import Contestant, Race, Result
 
 CONFIG = {
@@ -149,10 +150,11 @@ class Topics:
         self.partition: kstore.Partition
 
     def fresh(self) -> None:
-        """Before a lap."""
+        """Before a lap. The first append of a partition writes down its leader epoch: that is no part of the others."""
         self._count += 1
         self._store.create_topic(f"t{self._count}")
         self.partition = self._store.partition(f"t{self._count}", 0)
+        self.partition.append([b"first"], timestamp_ms=TIMESTAMP_MS)  # a later time would roll
 
     def drop(self) -> None:
         """After a lap."""

@@ -94,8 +94,11 @@ class Partition:
         if timestamp_ms is None:
             timestamp_ms = self._clock()
         with self._writer:
-            self._require_writable()
+            if self._closed or self._read_only:
+                self._require_writable()
             appended = self._log.append_records(records, timestamp_ms, codec)
+        if durable is False or (durable is None and self._flush_messages > appended.next_offset):
+            return appended
         return self._settled(appended, durable)
 
     def append_batches(self, buffer: Buffer, *, durable: bool | None = None) -> Appended:

@@ -32,4 +32,5 @@ cdef class Appender:
                    int leader_epoch) noexcept nogil
     cdef int count(self, const unsigned char* data, Py_ssize_t length, long long next_offset, int leader_epoch,
                    bint stamp) except -1
+    cpdef bint is_full(self, long long size_bytes, long long last_offset, long long segment_bytes) except -1
     cdef cut_back(self, int error)

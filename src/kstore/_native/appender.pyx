@@ -240,7 +240,7 @@ cdef class Appender:
             failure.torn = True
         raise failure
 
-    def is_full(self, long long size_bytes, long long last_offset, long long segment_bytes):
+    cpdef bint is_full(self, long long size_bytes, long long last_offset, long long segment_bytes) except -1:
         """Kafka's LogSegment.shouldRoll without its time rule: by size, full indexes, or offset range."""
         return (0 < self.size_bytes and self.size_bytes > segment_bytes - size_bytes
                 or self.indexes.is_full()

@@ -213,6 +213,7 @@ class _Topic:
     def fresh(self) -> None:
         self._store.create_topic("t")
         self.log = self._store.partition("t", 0)
+        self.log.append([b"first"], timestamp_ms=0)  # the first append writes down the leader epoch
 
     def drop(self) -> None:
         self._store.delete_topic("t")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kstore._native import batch as native
 from kstore._native.batch import AppendInfo
+from kstore._native.gate import Gate
 from kstore._native.records import Encoder
 from kstore._native.segment import Segment
 from kstore._native.view import View
@@ -74,6 +75,7 @@ class Log:
         self.leader_epoch = max(self._noted_epoch, 0)
         """Stamped on batches that are appended as leader."""
         self._replicated = replicated
+        self._straight = False  # whether an append may go through the gate; `_publish` decides
         self._active = loaded.segments[-1]
         self._encoder = Encoder()
         self._unsynced: list[Segment] = [self._active]
@@ -92,6 +94,14 @@ class Log:
         """Check, stamp and store a client's batches as leader; see `Partition.append_batches`."""
         if self.health.failure is not None:
             self.health.require()
+        if self._straight and self._noted_epoch >= self.leader_epoch:
+            try:
+                passed = self._gate.append(self.view, self._active, buffer, self.leader_epoch)
+            except OSError as error:
+                self._append_failed(error)
+            if passed is not None:
+                self.view, appended = passed
+                return appended
         info = native.check(buffer)
         if info.largest_batch_bytes > self.config.max_message_bytes:
             raise BatchTooLarge(info.largest_batch_bytes, self.config.max_message_bytes, "max.message.bytes")
@@ -101,19 +111,29 @@ class Log:
 
     def append_records(self, records: Iterable[Any], timestamp_ms: int, codec: int | None) -> Appended:
         """Encode records and store them as leader; see `Partition.append`."""
-        self.health.require()
+        if self.health.failure is not None:
+            self.health.require()
         config = self.config
         encoder = self._encoder
-        stored = special.codec_for(config, codec)
+        plain = not codec and not self._rewrites
+        stored = 0 if plain else special.codec_for(config, codec)
         info = encoder.encode(
             records,
             base_offset=self.view.log_end_offset,
             leader_epoch=self.leader_epoch,
             timestamp_ms=timestamp_ms,
             codec=stored,
-            level=special.level_for(config, stored),
-            batch_bytes_max=min(config.max_message_bytes, self._roll_bytes),
+            level=None if plain else special.level_for(config, stored),
+            batch_bytes_max=self._batch_bytes,
         )
+        if plain and info.batches == 1 and self._straight and self._noted_epoch >= self.leader_epoch:
+            try:
+                passed = self._gate.append_encoded(self.view, self._active, encoder.buffer, info)
+            except OSError as error:
+                self._append_failed(error)
+            if passed is not None:
+                self.view, appended = passed
+                return appended
         if info.records == 0:
             end = self.view.log_end_offset
             return Appended(end, end, -1)
@@ -237,12 +257,22 @@ class Log:
         producers = self.derived.producers
         stable = max(producers.last_stable_offset(mark), view.log_start_offset) if producers else mark
         self.view = View(view.segments, view.log_start_offset, end, mark, stable)
+        self._straight = not (self._rewrites or self._replicated or producers)
 
     def reconfigure(self, config: TopicConfig) -> None:
         """Take a topic's new configuration; it holds from the next append on, index limits from the next segment."""
         self.config = self._loader.config = config
         self._roll_bytes = config.roll_bytes
         self._rewrites = config.compression_type != "producer" or config.message_timestamp_type != "CreateTime"
+        self._straight = self._straight and not self._rewrites
+        self._batch_bytes = min(config.max_message_bytes, self._roll_bytes)
+        self._gate = Gate(
+            Appended,
+            batch_bytes_max=config.max_message_bytes,
+            segment_bytes=self._roll_bytes,
+            segment_ms=config.segment_ms,
+            refused_flags=special.SPECIAL,
+        )
 
     # -- read -----------------------------------------------------------------------------------------------
 
