@@ -159,16 +159,17 @@ def test_both_killed_while_the_file_grows_and_rotates(tmp_path, seed):
     assert "no damage" in said
 
 
-def test_sigterm_ends_following_commands_cleanly(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_following_commands_cleanly(tmp_path, number, code):
     source, data, copy = tmp_path / "in", tmp_path / "data", tmp_path / "out"
     source.write_bytes(b"a\nb\n")
     producer = start("file-producer", source, "t", "--dir", data, "--follow")
     consumer = start("file-consumer", "t", copy, "--dir", data, "--group", "g", "--follow")
     assert wait_until(lambda: copy.exists() and copy.read_bytes() == b"a\nb\n", consumer)
     for process in (consumer, producer):
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        assert process.returncode == code, said
     with kstore.open(data, read_only=True) as store:
         assert store.groups.committed("g")[("t", 0)].offset == 2
 

@@ -32,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstore.apps.stopping import StopFlag
 from kstore.errors import CorruptionError, OffsetOutOfRange, UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class FileConsumer:
         self._poll_s = poll_ms / 1000
         self._notice = notice
         self._progress = progress
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         self._partitions: list[Partition] = []
         self._offsets: dict[int, int] = {}
         self._looked_s = time.monotonic()

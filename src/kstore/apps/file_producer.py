@@ -29,7 +29,6 @@ to the old file later than `rotate_wait_ms` after its rotation.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ import kstore
 from kstore._native.batch import headers
 from kstore.apps import positions
 from kstore.apps.routing import Keyed, Routing
+from kstore.apps.stopping import StopFlag
 from kstore.apps.tail import Lines, State, Tail
 from kstore.errors import UsageError
 
@@ -101,7 +101,7 @@ class FileProducer:
         self._rotate_wait_s = rotate_wait_ms / 1000
         self._notice = notice
         self._progress = progress
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         self._partitions: list[Partition] = [store.partition(topic, p) for p in range(routing.partitions)]
         self._message_bytes_max = store.topic(topic).config.max_message_bytes
         self._next_sequences = [0] * routing.partitions

@@ -255,6 +255,22 @@ def size_text(size_bytes: float) -> str:
     return ""
 
 
-def stop_on_signal(stop: Callable[[], None]) -> None:
-    """Let SIGTERM end a following command as if its work were done: written, synced, committed, exit 0."""
-    signal.signal(signal.SIGTERM, lambda *_: stop())
+def stop_on_signal(stop: Callable[[], None]) -> Callable[[], int]:
+    """Let SIGTERM and the first Ctrl-C end a following command as if its work were done: written, synced, committed.
+
+    Returns a function that gives the exit code: 0, or 130 after Ctrl-C. A second Ctrl-C ends at once.
+    """
+    code = 0
+
+    def terminate(*_: object) -> None:
+        stop()
+
+    def interrupt(*_: object) -> None:
+        nonlocal code
+        code = 130
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, interrupt)
+    return lambda: code

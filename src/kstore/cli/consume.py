@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -72,18 +71,19 @@ def _consume(args: argparse.Namespace) -> int:
             held = store.groups.hold(args.group)
             stack.callback(held.release)
         printing = _Printing(args, store, topic)
-        if args.follow:
-            common.stop_on_signal(printing.stop.set)
+        ending = common.stop_on_signal(printing.stop.set) if args.follow else None
         printing.run()
     if args.group is not None:
         common.fold_commits(args)
-    return 0
+    return ending() if ending else 0
 
 
 class _Printing:
     """One run of `consume`: offsets by partition, how many are left, what is not yet committed."""
 
     def __init__(self, args: argparse.Namespace, store: Store, topic: Topic) -> None:
+        from kstore.apps.stopping import StopFlag
+
         self._args = args
         self._store = store
         indexes = topic.partitions if args.partition is None else (common.find_partition(topic, args.partition),)
@@ -92,7 +92,7 @@ class _Printing:
         self._committed = dict(self._offsets)
         self._left = args.max_messages
         self._line = _formatter(args)
-        self.stop = threading.Event()
+        self.stop = StopFlag()
 
     def _starts(self) -> dict[int, int]:
         args = self._args

@@ -26,7 +26,7 @@ time. How many that are is shown when the next run starts (the duplicate-read wi
   --commit async   a second thread syncs and commits: faster, a larger window
   --exactly        the next run cuts FILE back to its last commit: no duplicates
 
-Reads beside a running writer (kstore file-producer --follow). SIGTERM ends it cleanly."""
+Reads beside a running writer (kstore file-producer --follow). SIGTERM and Ctrl-C end it cleanly."""
 
 
 def register(nouns: Any) -> None:
@@ -76,12 +76,11 @@ def _run(args: argparse.Namespace) -> int:
         stack.callback(held.release)
         bar = stack.enter_context(Progress("reading", "records"))
         consumer = _consumer(args, store, bar)
-        if args.follow:
-            common.stop_on_signal(consumer.stop)
+        ending = common.stop_on_signal(consumer.stop) if args.follow else None
         summary = consumer.run()
     common.fold_commits(args)
     _report(args, summary, time.monotonic() - begun_s)
-    return 0
+    return ending() if ending else 0
 
 
 def _require_writable(path: str) -> None:

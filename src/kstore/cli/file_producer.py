@@ -23,7 +23,7 @@ is lost and none is sent twice. --resend starts over.
 With --follow it waits for more: lines appended, FILE rotated (the old file is finished
 first), truncated or replaced (sent from its first byte). An unfinished last line waits for
 its newline; without --follow the last line is sent at the end of the file, newline or not.
-SIGTERM ends it cleanly."""
+SIGTERM and Ctrl-C end it cleanly."""
 
 
 def register(nouns: Any) -> None:
@@ -105,8 +105,7 @@ def _run(args: argparse.Namespace) -> int:
             notice=common.notice,
             progress=bar.update,
         )
-        if args.follow:
-            common.stop_on_signal(producer.stop)
+        ending = common.stop_on_signal(producer.stop) if args.follow else None
         summary = producer.run()
     seconds = time.monotonic() - begun_s
     if args.json:
@@ -125,7 +124,7 @@ def _run(args: argparse.Namespace) -> int:
         f"sent {common.counted(summary.lines, 'line')} ({common.size_text(summary.size_bytes)}) of {args.file} "
         f"to {args.topic} in {seconds:.1f} s; the position is in {position_file}"
     )
-    return 0
+    return ending() if ending else 0
 
 
 def _require_readable(path: str, position_file: str) -> None:

@@ -29,7 +29,8 @@ def register(nouns: Any) -> None:
 A record's value is the line without its newline, byte for byte. With a key separator the
 line is KEY, the separator's first occurrence, VALUE; the key chooses the partition as
 Kafka's Java client does. Without keys, each piece of about a megabyte goes to the next
-partition. To send a file that grows, or exactly once across restarts: `kstore file-producer`.""",
+partition, beginning at another one each time. To send a file that grows, or exactly once
+across restarts: `kstore file-producer`.""",
         examples="""
 printf 'created\\npaid\\n' | kstore produce orders --dir data
 kstore produce orders lines.txt --dir data --compression zstd
@@ -52,7 +53,8 @@ def _produce(args: argparse.Namespace) -> int:
         indexes = topic.partitions if args.partition is None else (common.find_partition(topic, args.partition),)
         partitions = [store.partition(topic.name, index) for index in indexes]
         count = 0
-        turns = itertools.cycle(range(len(partitions)))
+        first = sum(partition.log_end_offset for partition in partitions) % len(partitions)
+        turns = itertools.cycle([*range(first, len(partitions)), *range(first)])
         for lines in _pieces(source):
             for number, records in _spread(lines, count, args, len(partitions), turns):
                 _append(partitions[number], records, args.compression)

@@ -105,6 +105,14 @@ def test_produce_keys_and_partitions(run, data, tmp_path):
     assert run("consume", "t", "--dir", data, "--partition", 2).out.endswith(b"21:a\nfoobar:b:c\n")
 
 
+def test_produce_without_keys_goes_round_the_partitions(run, data, tmp_path):
+    run("topics", "create", "t", "--dir", data, "--partitions", 3)
+    (tmp_path / "in").write_bytes(b"a\n")
+    for _ in range(3):
+        run("produce", "t", tmp_path / "in", "--dir", data)
+    assert [run("consume", "t", "--dir", data, "--partition", n).out for n in range(3)] == [b"a\n"] * 3
+
+
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
