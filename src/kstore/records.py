@@ -54,8 +54,7 @@ def encode_batches(
         Header fields of every batch; sequences count on from batch to batch.
 
     Raises `BatchTooLarge` for a record that needs a batch above `batch_bytes_max`, `UsageError` for other types of
-    records,
-    `MissingCodec` for a codec whose package is not installed. No record gives no bytes.
+    records, `MissingCodec` for a codec whose package is not installed. No record gives no bytes.
     """
     encoder = Encoder()
     encoder.encode(

@@ -30,12 +30,21 @@ static ks_status framed(const unsigned char *p, const unsigned char *end, ks_bat
     return KS_OK;
 }
 
+/* The most records that `size` bytes can hold, so that nobody makes room for a claim. What a byte unpacks to at most is
+ * a matter of each format: deflate 1032 bytes, snappy 64 out of 3, lz4 255, zstd a block of 128 KiB out of 3. */
+static int64_t records_count_max(int64_t size, int codec)
+{
+    static const int32_t ratio[] = {1, 1032, 22, 255, 43691};
+    int64_t unpacked = codec <= KS_CODEC_MAX ? size * ratio[codec] : KS_UNPACKED_BYTES_MAX;
+    if (codec && unpacked > KS_UNPACKED_BYTES_MAX) unpacked = KS_UNPACKED_BYTES_MAX;
+    return unpacked / KS_RECORD_BYTES_MIN;
+}
+
 static ks_status sane(const ks_batch_header *h)
 {
     if (h->base_offset < 0 || h->last_offset_delta < 0 || h->last_offset < h->base_offset) return KS_BAD_HEADER;
     if (h->records_count < 0 || h->records_count > (int64_t)h->last_offset_delta + 1) return KS_BAD_HEADER;
-    if (!(h->attributes & KS_CODEC_MASK) &&
-        h->records_count > (h->size_bytes - KS_BATCH_HEADER_BYTES) / KS_RECORD_BYTES_MIN)
+    if (h->records_count > records_count_max(h->size_bytes - KS_BATCH_HEADER_BYTES, h->attributes & KS_CODEC_MASK))
         return KS_BAD_HEADER;
     return KS_OK;
 }

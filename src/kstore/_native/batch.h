@@ -5,7 +5,7 @@
  *
  *   1. No function reads at or past `end`.
  *   2. After KS_OK of a parse: 61 <= size_bytes <= INT32_MAX + 12, base_offset >= 0, last_offset >= base_offset and no
- *      overflow, 0 <= records_count <= last_offset_delta + 1, and without compression that many records can fit.
+ *      overflow, 0 <= records_count <= last_offset_delta + 1, and that many records can be in the bytes that there are.
  *   3. Stamping changes only bytes that the checksum leaves out: that is why Kafka put them in front of it.
  */
 #ifndef KSTORE_BATCH_H
@@ -39,6 +39,7 @@ enum {
 enum {
     KS_CODEC_MASK = 0x07, /* 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd */
     KS_CODEC_MAX = 4,
+    KS_UNPACKED_BYTES_MAX = 256 * 1024 * 1024, /* limits.DECOMPRESSED_BYTES_MAX */
     KS_LOG_APPEND_TIME = 0x08, /* every record has the batch's max_timestamp */
     KS_TRANSACTIONAL = 0x10,
     KS_CONTROL = 0x20,

@@ -15,6 +15,7 @@ cdef extern from "batch.h" nogil:
         KS_RECORD_BYTES_MIN
         KS_CODEC_MASK
         KS_CODEC_MAX
+        KS_UNPACKED_BYTES_MAX
         KS_LOG_APPEND_TIME
         KS_TRANSACTIONAL
         KS_CONTROL

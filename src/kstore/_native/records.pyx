@@ -20,15 +20,14 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from kstore._native.batch cimport (
-    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, info_object, ks_append_count,
-    ks_batch_finish, ks_sequence_add,
+    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, KS_UNPACKED_BYTES_MAX, AppendInfo,
+    info_object, ks_append_count, ks_batch_finish, ks_sequence_add,
 )
 from kstore._native.block cimport Block
 from kstore._native.record cimport KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, pack_headers
 
 from kstore._native.record import Record as Record  # no-cython-lint: users find it beside the encoder
 from kstore.errors import BatchTooLarge, UsageError
-from kstore.limits import DECOMPRESSED_BYTES_MAX
 
 cdef extern from "Python.h":
     PyTypeObject PyBytes_Type
@@ -59,7 +58,6 @@ cdef enum:
 cdef PyTypeObject* Record_Type = <PyTypeObject*>OneRecord
 cdef int64_t INT32_MAX = 0x7fffffff
 cdef int64_t BASE_OFFSET_MAX = 0x7fffffffffffffff - 0x7fffffffff   # no list of records is long enough to overflow it
-cdef int64_t unpacked_bytes_max = DECOMPRESSED_BYTES_MAX
 cdef bytes NO_HEADERS = b"\0"                # a count of zero
 cdef tuple NO_PAIRS = ()
 
@@ -328,7 +326,7 @@ cdef class Encoder:
 
     cdef int admit(self, int64_t size) except -1:
         """Refuse a record that no batch may hold; what a codec makes of it is seen when the batch is closed."""
-        if KS_BATCH_HEADER_BYTES + size > self.alone_bytes_max and (not self.codec or size > unpacked_bytes_max):
+        if KS_BATCH_HEADER_BYTES + size > self.alone_bytes_max and (not self.codec or size > KS_UNPACKED_BYTES_MAX):
             raise BatchTooLarge(KS_BATCH_HEADER_BYTES + size, self.alone_bytes_max, "max.message.bytes")
         return 0
 
@@ -357,7 +355,7 @@ cdef class Encoder:
         cdef Py_buffer view
         cdef int64_t records = self.start + KS_BATCH_HEADER_BYTES
         cdef int64_t raw_size = self.used - records
-        if raw_size > unpacked_bytes_max:
+        if raw_size > KS_UNPACKED_BYTES_MAX:
             return 0                              # no reader would unpack it
         raw = PyMemoryView_FromMemory(<char*>self.block.data + records, raw_size, PyBUF_READ)
         packed = compression.compress(self.codec, raw, self.level)
