@@ -87,10 +87,11 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> Buffer:
             level=1 if fast else min(max(level or 0, low), high), block_linked=False, content_checksum=False
         )
         compressor.compress(bytes(data))  # this one takes nothing but bytes
-        return compressor.finish()  # type: ignore[no-any-return]
+        frame: Buffer = compressor.finish()
+        return frame
     if codec == ZSTD:
-        chosen = _ZSTD_LEVEL if level is None else level
-        return _cramjam("zstd").compress(data, level=chosen)  # type: ignore[no-any-return]
+        packed: Buffer = _cramjam("zstd").compress(data, level=_ZSTD_LEVEL if level is None else level)
+        return packed
     if codec == NONE:
         return data
     raise UsageError(f"{codec_name(codec)} is unknown: {', '.join(NAMES)} have the ids 0 to {len(NAMES) - 1}")
@@ -98,7 +99,8 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> Buffer:
 
 def compress_snappy_raw(data: Buffer) -> Buffer:
     """One raw snappy block, as librdkafka writes it; `decompress` reads it like xerial's frame."""
-    return _cramjam("snappy").compress_raw(data)  # type: ignore[no-any-return]
+    block: Buffer = _cramjam("snappy").compress_raw(data)
+    return block
 
 
 def decompress(codec: int, data: Buffer, limit: int) -> Buffer:

@@ -23,7 +23,7 @@ from kstore._native.record cimport (
     bytes_or_none, ks_columns, ks_delta_fits, ks_record, ks_record_read, ks_record_timestamp, ks_records_columns,
     make_record,
 )
-from kstore._native.block cimport Block, make_block
+from kstore._native.columns cimport Columns, columns_of
 from kstore._native.status cimport KS_BAD_COUNT, KS_BAD_RECORD, KS_OK, ks_status
 
 from kstore.errors import CorruptionError, UsageError
@@ -31,7 +31,6 @@ from kstore.limits import DECOMPRESSED_BYTES_MAX
 
 cdef enum:
     NOGIL_BYTES_MIN = 32 * 1024      # below this, letting go of the GIL costs more than another thread gains
-    COLUMNS = 6
 
 
 @cython.final
@@ -318,121 +317,6 @@ cdef int check_batch(Batches batches, Py_ssize_t at, const unsigned char* data, 
     return 0
 
 
-# -- columns -----------------------------------------------------------------------------------------------------
-
-
-@cython.final
-cdef class Columns:
-    """Records as numpy columns: read-only int64 arrays of one length over one buffer.
-
-    `value_starts[i]:value_ends[i]` are the bytes of record i's value in `buffer`, both -1 for None; the same for keys.
-    `buffer` is the batches themselves, without a copy, where none of them is compressed; else the unpacked records.
-    """
-    cdef readonly object buffer
-    cdef Py_ssize_t count
-    cdef Block table                  # COLUMNS rows of `count` numbers
-    cdef list arrays                  # over them, made when first asked for: that is when numpy is imported
-
-    cdef object column(self, Py_ssize_t row):
-        array = self.arrays[row]
-        if array is None:
-            import numpy
-            array = self.arrays[row] = numpy.frombuffer(self.table, numpy.int64, self.count, row * self.count * 8)
-        return array
-
-    @property
-    def offsets(self):
-        """Offset of each record."""
-        return self.column(0)
-
-    @property
-    def timestamps(self):
-        """Timestamp of each record in milliseconds, -1 where it has none."""
-        return self.column(1)
-
-    @property
-    def key_starts(self):
-        """First byte of each key in `buffer`, or -1."""
-        return self.column(2)
-
-    @property
-    def key_ends(self):
-        """The byte behind each key, or -1."""
-        return self.column(3)
-
-    @property
-    def value_starts(self):
-        """First byte of each value in `buffer`, or -1."""
-        return self.column(4)
-
-    @property
-    def value_ends(self):
-        """The byte behind each value, or -1."""
-        return self.column(5)
-
-    def __len__(self):
-        return self.count
-
-    def value(self, Py_ssize_t i):
-        """The value of record `i` as bytes, or None. Raises `IndexError`."""
-        return self.bytes_at(4, i)
-
-    def key(self, Py_ssize_t i):
-        """The key of record `i` as bytes, or None. Raises `IndexError`."""
-        return self.bytes_at(2, i)
-
-    cdef object bytes_at(self, Py_ssize_t row, Py_ssize_t i):
-        cdef int64_t* starts = <int64_t*>self.table.data + row * self.count
-        if not 0 <= i < self.count:
-            raise IndexError(f"record {i} of {self.count}")
-        return None if starts[i] < 0 else bytes(self.buffer[starts[i] : starts[self.count + i]])
-
-    def __repr__(self):
-        return f"Columns({self.count} records over {len(self.buffer)} bytes)"
-
-
-cdef Columns decode_columns(Batches batches):
-    """Two walks: the first checks, counts and unpacks, the second fills the table."""
-    cdef Py_buffer view
-    cdef ks_batch_header header
-    cdef ks_columns columns
-    cdef const unsigned char* data
-    cdef Py_ssize_t at = 0, count = 0
-    cdef bint packed = False
-    cdef list sections = None
-    cdef Columns result = Columns.__new__(Columns)
-    PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
-    try:
-        data = <const unsigned char*>view.buf
-        while at < view.len:
-            parse_next(batches, at, data, view.len, &header)
-            if not batches.hides(&header, False):
-                check_batch(batches, at, data, view.len)
-                count += header.records_count
-                packed |= (header.attributes & KS_CODEC_MASK) != 0
-            at += header.size_bytes
-        result.buffer = batches.buffer
-        if packed:
-            sections = unpack_all(batches)
-            result.buffer = memoryview(b"".join(sections))
-        result.count = count
-        result.table = make_block(COLUMNS * count * sizeof(int64_t))
-        result.arrays = [None] * COLUMNS
-        columns.offsets = <int64_t*>result.table.data
-        columns.timestamps = columns.offsets + count
-        columns.key_starts = columns.timestamps + count
-        columns.key_ends = columns.key_starts + count
-        columns.value_starts = columns.key_ends + count
-        columns.value_ends = columns.value_starts + count
-        if packed:
-            fill_unpacked(batches, &view, sections, result.buffer, &columns)
-        else:
-            fill_in_place(batches, &view, &columns)
-    finally:
-        PyBuffer_Release(&view)
-    return result
-
-
 cdef int parse_next(Batches batches, Py_ssize_t at, const unsigned char* data, Py_ssize_t length,
                     ks_batch_header* header) except -1:
     """Parse the batch at byte `at`; `header` holds the one before it, which a dense log must go on from."""
@@ -453,74 +337,89 @@ cdef int follows(Batches batches, Py_ssize_t at, const ks_batch_header* header, 
     return 0
 
 
-cdef list unpack_all(Batches batches):
-    """The records sections of all visible batches, unpacked; what they claim to hold fits into them."""
-    cdef Py_buffer view
-    cdef ks_batch_header header
-    cdef Py_ssize_t at = 0, total = 0
-    cdef list sections = []
+# -- columns -----------------------------------------------------------------------------------------------------
+
+
+cdef Columns decode_columns(Batches batches):
+    """Check and count first, then make room, then fill it: from the headers that were counted, not from the buffer
+    again, which another process may be changing."""
+    cdef Py_buffer view, arena
+    cdef ks_columns rows
+    cdef BatchHeader header
+    cdef Py_ssize_t count = 0
+    cdef bint packed = False
+    cdef list sections = None
+    cdef list visible = []
     PyObject_GetBuffer(batches.buffer, &view, PyBUF_SIMPLE)
     try:
-        while at < view.len:
-            parse_next(batches, at, <const unsigned char*>view.buf, view.len, &header)
-            if not batches.hides(&header, False):
-                section = (unpack(batches, at, &header) if header.attributes & KS_CODEC_MASK
-                           else batches.buffer[at + KS_BATCH_HEADER_BYTES : at + header.size_bytes])
-                total += len(section)
-                if total > DECOMPRESSED_BYTES_MAX:
-                    raise UsageError(f"these batches unpack to more than {DECOMPRESSED_BYTES_MAX} bytes: "
-                                     f"read with a smaller max_bytes, or iterate over the records")
-                sections.append(section)
-            at += header.size_bytes
+        check_visible(batches, &view, visible)
+        for header in visible:
+            count += header.fields.records_count
+            packed |= (header.fields.attributes & KS_CODEC_MASK) != 0
+        if not packed:
+            columns = columns_of(batches.buffer, count, &rows)
+            rows.origin = <const unsigned char*>view.buf
+            for header in visible:
+                fill(batches, header, rows.origin + header.position + KS_BATCH_HEADER_BYTES,
+                     header.fields.size_bytes - KS_BATCH_HEADER_BYTES, &rows)
+            return columns
     finally:
         PyBuffer_Release(&view)
-    return sections
+    sections = unpack_all(batches, visible)
+    columns = columns_of(memoryview(b"".join(sections)), count, &rows)
+    PyObject_GetBuffer(columns.buffer, &arena, PyBUF_SIMPLE)
+    try:
+        rows.origin = <const unsigned char*>arena.buf
+        at = 0
+        for header, section in zip(visible, sections):
+            fill(batches, header, rows.origin + <Py_ssize_t>at, len(section), &rows)
+            at += len(section)
+    finally:
+        PyBuffer_Release(&arena)
+    return columns
 
 
-cdef int fill_in_place(Batches batches, Py_buffer* view, ks_columns* columns) except -1:
-    """Columns over the batches themselves; their checksums were verified."""
+cdef int check_visible(Batches batches, Py_buffer* view, list visible) except -1:
+    """Collect the headers of the batches that a reader sees; `position` in them is that in the buffer."""
     cdef const unsigned char* data = <const unsigned char*>view.buf
     cdef ks_batch_header header
-    cdef ks_status status = KS_OK
     cdef Py_ssize_t at = 0
-    columns.origin = data
     while at < view.len:
         parse_next(batches, at, data, view.len, &header)
+        check_batch(batches, at, data, view.len)          # also what is hidden may be so by a lie
         if not batches.hides(&header, False):
-            if header.size_bytes >= NOGIL_BYTES_MIN:
-                with nogil:
-                    status = ks_records_columns(data + at + KS_BATCH_HEADER_BYTES, data + at + header.size_bytes,
-                                                &header, columns)
-            else:
-                status = ks_records_columns(data + at + KS_BATCH_HEADER_BYTES, data + at + header.size_bytes,
-                                            &header, columns)
-            if status != KS_OK:
-                raise corrupt_batch(batches, at, status, &header)
+            visible.append(batch_header(&header, at))
         at += header.size_bytes
     return 0
 
 
-cdef int fill_unpacked(Batches batches, Py_buffer* view, list sections, arena, ks_columns* columns) except -1:
-    """Columns over the joined records sections."""
-    cdef Py_buffer unpacked
-    cdef ks_batch_header header
+cdef list unpack_all(Batches batches, list visible):
+    """The records sections of these batches, unpacked where they are compressed."""
+    cdef BatchHeader header
+    cdef Py_ssize_t total = 0
+    cdef list sections = []
+    for header in visible:
+        if header.fields.attributes & KS_CODEC_MASK:
+            section = unpack(batches, header.position, &header.fields)
+        else:
+            section = batches.buffer[header.position + KS_BATCH_HEADER_BYTES
+                                     : header.position + header.fields.size_bytes]
+        total += len(section)
+        if total > DECOMPRESSED_BYTES_MAX:
+            raise UsageError(f"these batches unpack to more than {DECOMPRESSED_BYTES_MAX} bytes: "
+                             f"read with a smaller max_bytes, or iterate over the records")
+        sections.append(section)
+    return sections
+
+
+cdef int fill(Batches batches, BatchHeader header, const unsigned char* p, Py_ssize_t size, ks_columns* rows) except -1:
+    """Add the records of one batch, which stand in the `size` bytes from `p` on."""
     cdef ks_status status
-    cdef const unsigned char* p
-    cdef Py_ssize_t at = 0, size, i = 0
-    PyObject_GetBuffer(arena, &unpacked, PyBUF_SIMPLE)
-    try:
-        p = columns.origin = <const unsigned char*>unpacked.buf
-        while at < view.len:
-            parse_next(batches, at, <const unsigned char*>view.buf, view.len, &header)
-            if not batches.hides(&header, False):
-                size = len(sections[i])
-                with nogil:
-                    status = ks_records_columns(p, p + size, &header, columns)
-                if status != KS_OK:
-                    raise corrupt_batch(batches, at, status, &header)
-                p += size
-                i += 1
-            at += header.size_bytes
-    finally:
-        PyBuffer_Release(&unpacked)
+    if size >= NOGIL_BYTES_MIN:
+        with nogil:
+            status = ks_records_columns(p, p + size, &header.fields, rows)
+    else:
+        status = ks_records_columns(p, p + size, &header.fields, rows)
+    if status != KS_OK:
+        raise corrupt_batch(batches, header.position, status, &header.fields)
     return 0

@@ -20,13 +20,12 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from kstore._native.batch cimport (
-    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, KS_UNPACKED_BYTES_MAX, AppendInfo,
+    KS_BATCH_HEADER_BYTES, KS_CONTROL, KS_LOG_APPEND_TIME, KS_TRANSACTIONAL, KS_UNPACKED_BYTES_MAX,
     info_object, ks_append_count, ks_batch_finish, ks_sequence_add,
 )
 from kstore._native.block cimport Block
 from kstore._native.record cimport KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, pack_headers
 
-from kstore._native.record import Record as Record  # no-cython-lint: users find it beside the encoder
 from kstore.errors import BatchTooLarge, UsageError
 
 cdef extern from "Python.h":
@@ -54,6 +53,8 @@ cdef enum:
     NULL_SIZE = 1                            # the varint of -1
     BLOCK_BYTES_MIN = 128 * 1024
     BLOCK_BYTES_KEPT_MAX = 8 * 1024 * 1024   # a larger block goes with the call that needed it
+
+Record = OneRecord                           # users find it beside the encoder
 
 cdef PyTypeObject* Record_Type = <PyTypeObject*>OneRecord
 cdef int64_t INT32_MAX = 0x7fffffff

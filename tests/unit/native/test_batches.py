@@ -105,13 +105,14 @@ def test_from_offset_skips_batches_and_records_below(compression: str | None) ->
         assert [t[0] for t in found.tuples(from_offset=start)] == list(range(start, 10))
 
 
-def test_skipped_batches_are_not_checked() -> None:
+@pytest.mark.parametrize("bit", [23 * 8 + 7, 21 * 8 + 10])  # one offset more, a control batch
+def test_what_is_passed_over_is_checked_too(bit: int) -> None:
     damaged = bytearray(encode_batches([b"a"]))
-    damaged[-1] ^= 1
+    damaged[bit >> 3] ^= 0x80 >> (bit & 7)
     found = decode_batches(bytes(damaged) + encode_batches([b"b"], base_offset=1))
-    assert [r.value for r in found.records(from_offset=1)] == [b"b"]
-    with pytest.raises(CorruptionError):
-        list(found)
+    for way in (lambda: list(found), lambda: list(found.records(from_offset=1)), found.columns):
+        with pytest.raises(CorruptionError):
+            way()
 
 
 def test_tuples_are_the_records_in_short() -> None:
@@ -270,7 +271,6 @@ def test_damage_says_where_and_how_to_go_on() -> None:
     assert [next(records).offset for _ in range(2)] == [0, 1]  # what stands in front of the damage comes out
     with pytest.raises(CorruptionError):
         next(records)
-    assert [r.offset for r in found.records(from_offset=4)] == [4]
 
 
 def test_an_iterator_ends_at_damage() -> None:
