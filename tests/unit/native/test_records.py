@@ -105,8 +105,8 @@ def test_every_shape_of_a_record() -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        (b"bytes", "into a list"),
-        ("text", "into a list"),
+        (b"bytes", "not one"),
+        ("text", "not one"),
         (["text"], "encode it"),
         ([("key", b"v")], "encode it"),
         ([b"ok", 7], "not int"),
