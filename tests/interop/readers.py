@@ -72,12 +72,12 @@ def _until_end(consumer: Any) -> Iterator[Row]:
             raise RuntimeError(str(message.error()))
 
 
-def dump_complaints(driver: Any, log_dir: Path) -> list[str]:
-    """What DumpLogSegments finds wrong with the user topics of a stopped broker's directory."""
+def dump_complaints(driver: Any, log_dir: Path, *, but: tuple[str, ...] = ()) -> list[str]:
+    """What DumpLogSegments finds wrong with the user topics of a stopped broker's directory, `but` some directories."""
     files = [
         path
         for directory in sorted(log_dir.glob("*-[0-9]*"))
-        if not directory.name.startswith("__") and not directory.name.endswith("-delete")
+        if not directory.name.startswith("__") and not directory.name.endswith("-delete") and directory.name not in but
         for path in sorted(directory.iterdir())
         if path.suffix in {".log", ".index", ".timeindex", ".txnindex", ".snapshot"} and path.stat().st_size
     ]

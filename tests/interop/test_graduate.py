@@ -36,7 +36,7 @@ def fill(store: kstore.Store, seed: int) -> None:
             log.append(records, compression=CODECS[index % 5])
         log.append([(b"key", None), (None, b""), (b"", b"x")], timestamp_ms=NOW + 99)
         for sequence in range(0, 30, 3):
-            log.append_batches(idempotent(41, sequence))
+            log.append_batches(idempotent(0, sequence))
     table = store.partition("table", 0)
     for index in range(50):
         table.append([(b"k%d" % (index % 7), b"v%d" % index)], timestamp_ms=NOW + index)
@@ -113,9 +113,9 @@ def test_a_real_kafka_serves_it_and_kstore_reads_on(graduated, driver):
         assert [row[0] for row in found[-len(offsets) :]] == offsets
         assert store.groups.committed("readers")["orders", 0].offset == len(users["orders", 0])
         with pytest.raises(kstore.OutOfOrderSequence):
-            log.append_batches(idempotent(41, 33))
-        assert log.append_batches(idempotent(41, 27)).duplicate
-        log.append_batches(idempotent(41, 30))
+            log.append_batches(idempotent(0, 33))
+        assert log.append_batches(idempotent(0, 27)).duplicate
+        log.append_batches(idempotent(0, 30))
         for codec in CODECS:
             log.append([b"after kafka"] * 50, timestamp_ms=NOW + 900, compression=codec)
         appended = readers.by_kstore(log)

@@ -112,6 +112,7 @@ class Store:
         self._ticker: Ticker | None = None
         self._lock: Any = None
         self._last_checkpoint_ms = clock()
+        self._is_kafkas = False
         self._broker_epoch = NO_BROKER_EPOCH
         """With which the broker of this directory registered last: Kafka trusts no other clean stop."""
         try:
@@ -140,6 +141,7 @@ class Store:
             directory.identify(self._roots, self.config.node_id, self.clock())
         self._catalog = Catalog(self.disk, self.path, self.config)
         kafkas = topics.kafkas_metadata(self.disk, self.path)
+        self._is_kafkas = kafkas is not None
         self._catalog.load({} if kafkas is None else kafkas.topic_configs)
         if kafkas is not None and self._roots.meta is not None and self._roots.meta.node_id is not None:
             self._broker_epoch = kafkas.broker_epochs.get(self._roots.meta.node_id, NO_BROKER_EPOCH)
@@ -205,6 +207,13 @@ class Store:
             with self.health.guard("create topic in", self.path):
                 topics.create(self.disk, self.path, self._catalog, name, count, config or {}, topic_id)
             self._numbers[name] = list(range(count))
+            if self._is_kafkas:
+                _log.warning(
+                    "the Kafka of %s does not know topic %s: its next boot sets the directories aside as -stray; "
+                    "create the topic by Kafka's own tools, or graduate to a new directory",
+                    self.path,
+                    name,
+                )
             return self._topic(name)
 
     def alter_topic(self, name: str, config: Mapping[str, Any]) -> Topic:

@@ -172,6 +172,16 @@ def test_kafkas_own_directory_may_graduate_too(tmp_path):
     assert not (tmp_path / "kafka" / "__cluster_metadata-0").exists()
 
 
+def test_a_topic_made_in_kafkas_directory_is_warned_about(data, tmp_path, caplog):
+    with kstore.open(data) as store:
+        store.create_topic("fine")
+    assert caplog.records == []
+    kstore.graduate(data, tmp_path / "kafka")
+    with kstore.open(tmp_path / "kafka") as store:
+        store.create_topic("stranger")
+    assert "-stray" in caplog.text
+
+
 # -- refusals ------------------------------------------------------------------------------------------------------
 
 

@@ -171,6 +171,26 @@ def test_begin_takes_the_marker_away_and_touches_only_the_twin_before():
     assert not reopened(disk).others_ran
 
 
+def test_the_marker_carries_the_epoch_of_the_brokers_registration():
+    disk = kafka(MemoryDisk(), broker_epoch=12)
+    root = reopened(disk)
+    root.begin()
+    root.finish(12)
+    assert disk.files[path(MARKER)] == b'{"version":0,"brokerEpoch":12}'
+    root = reopened(disk)
+    assert (root.was_clean, root.others_ran) == (True, False)
+    assert (reopened(kafka(disk, broker_epoch=31)).was_clean, reopened(disk).others_ran) == (True, True)
+
+
+def test_a_crash_inside_begin_on_a_directory_of_kafkas_is_not_taken_for_others():
+    disk = kafka(MemoryDisk(), broker_epoch=12)
+    root = reopened(disk)
+    disk.fail(after=1)
+    with pytest.raises(OSError, match="planted"):
+        root.begin()
+    assert (reopened(disk).was_clean, reopened(disk).others_ran) == (True, False)
+
+
 def test_a_read_only_root_cannot_begin():
     disk = kstore(MemoryDisk())
     with pytest.raises(UsageError, match="read-only"):
