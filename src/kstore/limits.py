@@ -24,8 +24,12 @@ PRODUCER_BATCHES_REMEMBERED = 5
 DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024
 """The largest records section that a reader unpacks, whatever a batch claims: 256 times max.message.bytes, above the
 ratio that text reaches and below what would hurt a process."""
-DECOMPRESSED_STEP_BYTES = 1024 * 1024
-"""Output grows in such steps where the codec does not state its size, so a lie costs one step."""
+
+# What decoding may take, whatever the bytes are (KS_UNPACKED_BYTES_MAX in batch.h is the same number):
+# - columns: 48 bytes a record of at least 7, so under 7 times the unpacked bytes;
+# - iteration: one record and one unpacked batch at a time;
+# - unpacking: what the blocks of the input can hold at most, never what they claim, and about twice
+#   DECOMPRESSED_BYTES_MAX at the very most; the same for all batches of one `columns()` together.
 
 # -- segments and indexes --
 SEGMENT_BYTES_MAX = INT32_MAX
