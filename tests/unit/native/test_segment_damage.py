@@ -295,3 +295,29 @@ def test_a_reader_follows_a_writer_and_copies_only_what_is_new(tmp_path, seed):
     model.segment.truncate(keep.position, keep.base_offset)
     with pytest.raises(CorruptionError, match="ends before"):
         follower.recover(position, next_offset)
+
+
+def test_an_index_entry_inside_a_quarantined_range_is_passed_over(tmp_path):
+    """It is true of bytes that nobody reads, so it is no reason to make the index anew."""
+    model = sealed(tmp_path, [[i] for i in range(20)], index_interval_bytes=0)
+    for bad in (3, 4, 19):
+        broken = model.batches[bad]
+        segment = stored(tmp_path)
+        segment.set_quarantine([Range(broken.position, broken.end_position, bad, bad + 1)])
+        for batch in model.batches:
+            if batch is not broken:
+                assert segment.locate(batch.base_offset) == batch.position
+        assert segment.next_offset == 20
+        with pytest.raises(CorruptionError, match="quarantined"):
+            segment.locate(bad)
+        assert segment.index_rebuilds == 0
+
+
+def test_recovery_forgets_the_bytes_since_the_last_entry_as_a_broker_does(tmp_path):
+    model = sealed(tmp_path, [[1]], value_bytes=150, index_interval_bytes=100)
+    model.segment = stored(tmp_path, index_interval_bytes=100)
+    model.segment.recover()
+    model.append([2], value_bytes=150)
+    assert model.segment.offset_index.tolist() == []
+    model.append([3])
+    assert model.segment.offset_index.tolist() == [(2, model.batches[2].position)]
