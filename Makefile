@@ -68,7 +68,7 @@ package: wheel build $(VENV)/.group-test ## build the wheel, look into it, insta
 
 # -- tests -------------------------------------------------------------------------------------------------------
 
-.PHONY: test slow interop fuzz soak breakit
+.PHONY: test slow interop fuzz
 test: build $(VENV)/.group-test ## build and run the tests that need no JVM and no patience
 	@$(PYTEST) -n $(JOBS) -m "not slow and not interop and not package" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
@@ -81,13 +81,6 @@ interop: build $(VENV)/.group-test $(VENV)/.group-interop ## against a real Kafk
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.group-build ## every native parser under libFuzzer with sanitizers, FUZZ_SECONDS each (needs clang)
 	@$(RUN) tests/fuzz/run.py $(FUZZ_SECONDS)
-
-SOAK_MINUTES ?= 10
-soak: build $(VENV)/.group-test ## crash states and random programs for SOAK_MINUTES, with new seeds
-	@$(RUN) tests/crash/soak.py $(SOAK_MINUTES)
-
-breakit: build $(VENV)/.group-test ## plant deliberate faults one at a time; each must be noticed by a test
-	@$(RUN) tests/breakit/run.py
 
 # -- judgement ---------------------------------------------------------------------------------------------------
 
