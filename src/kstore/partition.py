@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from kstore.config import TopicConfig
     from kstore.log.log import Log
 
+def _nothing(_: int) -> None:
+    """No store above: nobody keeps checkpoints."""
+
+
 READ_BYTES = 1 << 20
 """Default of `read(max_bytes=)`: Kafka's max.partition.fetch.bytes."""
 
@@ -53,10 +57,10 @@ class Partition:
         self._closed = False
         self._writer = threading.Lock()
         self._commit = GroupCommit(self._sync, log.recovery_point)
-        self.on_log_start: Callable[[], None] | None = None
-        """Called after the log start offset rose; the store writes its checkpoint then."""
-        self.on_truncation: Callable[[], None] | None = None
-        """Called after a truncation; the store writes the lowered recovery point then."""
+        self.on_log_start: Callable[[int], None] = _nothing
+        """Called with the new log start offset before segments are deleted; the store writes its checkpoint then."""
+        self.on_rewind: Callable[[int], None] = _nothing
+        """Called before the log is cut below its recovery point; the store lowers its checkpoint then."""
         self._flush_messages = log.config.flush_messages
 
     # -- writing --------------------------------------------------------------------------------------------
@@ -282,11 +286,10 @@ class Partition:
         """
         with self._commit.quiet(), self._writer:
             self._require_writable()
-            before = self._log.view.log_start_offset
-            start = self._log.advance_log_start(before_offset)
-        if start > before and self.on_log_start is not None:
-            self.on_log_start()
-        return start
+            if self._log.raise_log_start(before_offset):
+                self.on_log_start(before_offset)
+                self._log.delete_dead_segments()
+            return self._log.view.log_start_offset
 
     def truncate_to(self, offset: int) -> None:
         """Drop every record at or above `offset`, as a follower does whose leader has another history.
@@ -296,10 +299,12 @@ class Partition:
         """
         with self._commit.quiet(), self._writer:
             self._require_writable()
+            self._log.require_truncatable(offset)
+            if offset < self._log.recovery_point:
+                self._log.recovery_point = offset
+                self.on_rewind(offset)
             self._log.truncate_to(offset)
             self._commit.rewind(offset)
-        if self.on_truncation is not None:
-            self.on_truncation()
 
     def reconfigure(self, config: TopicConfig) -> None:
         """Take the topic's new configuration; called by `Store.alter_topic`."""

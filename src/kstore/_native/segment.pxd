@@ -18,7 +18,7 @@ cdef class Segment(ReadableSegment):
     cdef Appender writer(self)
     cdef Indexes new_indexes(self)
     cdef int take_appends(self, File file, Indexes indexes, long long size_bytes, long long next_offset) except -1
-    cdef int reload_indexes(self, Indexes indexes, long long end, long long next_offset) except -1
+    cdef int reload_indexes(self, Indexes indexes, long long end, long long next_offset, max_timestamp) except -1
     cdef int raise_maximum(self, Indexes indexes, long long end) except -1
     cdef Py_ssize_t write_entries(self, str kind, Entries entries, Py_ssize_t filed) except -1
     cdef int sync_file(self, str kind) except -1

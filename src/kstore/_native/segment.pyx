@@ -94,14 +94,13 @@ cdef class Segment(ReadableSegment):
             self.times_filed = indexes.times.count
 
     def recover(self, long long position=0, next_offset=None, *, int leader_epoch=-1, bint dense=False,
-                header_digest=None, max_timestamp_ms=None, max_timestamp_offset=-1):
+                header_digest=None, max_timestamp_ms=None):
         """Check every byte from `position` on, index the good batches, and take appends behind the last of
         them. Ranges in quarantine are jumped over.
 
         Cuts nothing: the caller saves `[end_position, file_size_bytes)`, then calls `truncate`. With
-        `position` above 0 the other arguments say how the log stood there; without `max_timestamp_ms` the
-        headers since the last time index entry are walked to find it. `dense`: never compacted, so that an
-        offset left out is damage.
+        `position` above 0 the other arguments say how the log stood there; `max_timestamp_ms` saves a walk.
+        `dense`: never compacted, so that an offset left out is damage.
         """
         cdef Indexes indexes = self.new_indexes()
         cdef File file = self.disk.open_file(self.name("log"), writable=self.writable)
@@ -116,9 +115,7 @@ cdef class Segment(ReadableSegment):
             header_digest = self.appender.header_digest if header_digest is None else header_digest
         self.take_appends(file, indexes, position, self.base_offset if next_offset is None else next_offset)
         if position and not goes_on:
-            if max_timestamp_ms is not None:
-                indexes.see(max_timestamp_ms, max_timestamp_offset)
-            self.reload_indexes(indexes, position, self.appender.next_offset)
+            self.reload_indexes(indexes, position, self.appender.next_offset, max_timestamp_ms)
         start = 0 if self.mapped else position       # a mapping costs nothing; a copy, what is in it
         found = scan_module.recover(self.read(start, size), position, self.appender.next_offset, indexes,
                                     dense=dense, leader_epoch=leader_epoch, header_digest=header_digest,
@@ -145,25 +142,36 @@ cdef class Segment(ReadableSegment):
         self.appender = Appender(file, indexes, self.base_offset, size_bytes, next_offset, -1)
         return 0
 
-    cdef int reload_indexes(self, Indexes indexes, long long end, long long next_offset) except -1:
-        """Fill the indexes up to `end`: with what soundly stands in the files, behind that from headers."""
+    cdef int reload_indexes(self, Indexes indexes, long long end, long long next_offset, max_timestamp) except -1:
+        """Fill the indexes up to `end`: with what soundly stands in the files, behind that from headers; the same
+        entries as if every batch had been counted.
+
+        Where an offset entry is due the time index takes the running maximum if that has risen. So the maximum at
+        the last offset entry is that of the last time entry, or time entries are missing.
+        """
         cdef OffsetIndex offsets = OffsetIndex(self.base_offset, self.stored_index("index", KS_OFFSET_ENTRY_BYTES))
         cdef TimeIndex times = TimeIndex(self.base_offset, self.stored_index("timeindex", KS_TIME_ENTRY_BYTES))
-        cdef bint maximum_known = indexes.cadence.max_timestamp >= 0
+        cdef long long last, maximum
         cdef Walk walk
         offsets.cut(offsets.sound(end))
         times.cut(times.sound())
         self.ready(end)
-        indexes.adopt(offsets, times)
+        indexes.offsets.copy(offsets)
+        indexes.times.copy(times)
         indexes.cut_entries(next_offset)
+        last = indexes.offsets.offset_at(indexes.offsets.count - 1) if indexes.offsets.count else -1
+        indexes.cut(last + 1)                        # time entries behind it were forced at some end
         walk = self.walk(end)
         if (indexes.times.count and not self.time_entry_holds(indexes.times, indexes.times.count - 1, end)
                 or indexes.offsets.count and not self.jump(walk, indexes.offsets, indexes.offsets.count - 1)):
             indexes.cut(self.base_offset)
-            maximum_known = False
-        if not maximum_known:
-            self.raise_maximum(indexes, end)
+        maximum = indexes.cadence.max_timestamp
+        if indexes.offsets.count and (max_timestamp is None or max_timestamp > maximum):
+            self.raise_maximum(indexes, walk.w.position + walk.w.header.size_bytes)
+            if indexes.cadence.max_timestamp > maximum:
+                indexes.cut(self.base_offset)
         if indexes.offsets.count:
+            indexes.cadence.since_entry = walk.w.header.size_bytes
             ks_walk_step(&walk.w)                    # the entry's own batch has been counted
         else:
             walk = self.walk(end)

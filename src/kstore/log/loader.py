@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Loader:
             self.disk, self.directory, PartitionFiles.open(self.disk, self.directory), writable=self._writable
         )
         start = self._log_start(derived, known)
-        segments = self._segments(listing, known)
+        segments = self._segments(listing, start)
         for segment in segments:
             segment.set_quarantine([d for d in derived.damage if d.segment_base_offset == segment.base_offset])
         self._bad_aborted = derived.load_aborted(listing, segments)
@@ -120,8 +121,11 @@ class Loader:
             derived.rebuilt_aborted(base, ())
         if not (known.clean and self._open_clean(segments, derived)):
             self._recover(segments, derived, known)
+        if segments[-1].next_offset < start:
+            segments = self._start_over(segments, derived, start)
+        else:
+            start = max(start, segments[0].base_offset)
         end = segments[-1].next_offset
-        start = max(min(start, end), segments[0].base_offset)
         self._settle(segments, derived, start, end)
         return Loaded(segments, derived, start, end, end, self, self._notes)
 
@@ -132,7 +136,7 @@ class Loader:
         earliest = derived.epochs.earliest
         return start if known.log_start_sure or earliest is None else min(start, earliest.start_offset)
 
-    def _segments(self, listing: Iterable[str], known: Known) -> list[Segment]:
+    def _segments(self, listing: Iterable[str], log_start: int) -> list[Segment]:
         bases: list[int] = []
         orphans: list[str] = []
         files = [(name, file) for name in listing if (file := names.parse_file_name(name)) and not file.suffix]
@@ -147,13 +151,39 @@ class Loader:
                 self.disk.unlink(f"{self.directory}/{name}")
                 self._notes.append(f"removed {name}: it has no log")
         if not bases:
-            fresh = self.segment(known.log_start or 0)
+            fresh = self.segment(log_start)
             if self._writable:
                 fresh.create()
                 self.disk.sync_dir(self.directory)
             return [fresh]
         bases.sort()
+        bases = self._without_dead(bases, log_start)
         return [self.segment(base, mapped=self._writable or base != bases[-1]) for base in bases]
+
+    def _without_dead(self, bases: list[int], log_start: int) -> list[int]:
+        """The segments that are not wholly below the log start: a crash brings back any that had been deleted."""
+        dead = [base for base, following in itertools.pairwise(bases) if following <= log_start]
+        if self._writable:
+            for base in dead:
+                self.segment(base).unlink()
+                self._notes.append(f"removed segment {base}: it lies below the log start offset {log_start}")
+            if dead:
+                self.disk.sync_dir(self.directory)
+        return bases[len(dead) :]
+
+    def _start_over(self, segments: list[Segment], derived: Derived, start: int) -> list[Segment]:
+        """An empty log at the log start offset: all that the crash left had been deleted by request."""
+        self._notes.append(f"the log ended at {segments[-1].next_offset}, below its start {start}: it begins there")
+        fresh = self.segment(start)
+        if self._writable:
+            derived.tails.remove()
+            for segment in segments:
+                segment.abandon()
+                segment.unlink()
+            fresh.create()
+            self.disk.sync_dir(self.directory)
+        derived.producers.clear(start)
+        return [fresh]
 
     def refresh(self, view: View, derived: Derived) -> View | None:
         """What a read-only log shows after its writer went on; None where nothing has changed."""
@@ -212,6 +242,7 @@ class Loader:
     def _recover(self, segments: list[Segment], derived: Derived, known: Known) -> None:
         tail = self._usable_tail(segments, derived)
         scan_from = known.scan_from
+        durable = known.durable if tail is None else max(known.durable, tail.next_offset)
         first = 0
         for i, segment in enumerate(segments):
             if segment.base_offset <= (scan_from if tail is None else tail.next_offset):
@@ -227,7 +258,7 @@ class Loader:
         i = first
         while i < len(segments):
             end_offset = segments[i + 1].base_offset if i + 1 < len(segments) else -1
-            cut = self._recover_segment(segments[i], derived, tail if i == first else None, known.durable, end_offset)
+            cut = self._recover_segment(segments[i], derived, tail if i == first else None, durable, end_offset)
             if cut:
                 self._set_aside(segments[i + 1 :])
                 del segments[i + 1 :]
@@ -242,6 +273,10 @@ class Loader:
         if derived.epochs.truncate_from_end(end) and self._writable:
             derived.files.write_epochs(derived.epochs)
         derived.producers.advance(end)
+        if self._writable:
+            # What a killed process left is in the page cache only, its new files' names too.
+            segments[-1].flush_log()
+            self.disk.sync_dir(self.directory)
 
     def _usable_tail(self, segments: list[Segment], derived: Derived) -> TailCheckpoint | None:
         """The newest tail checkpoint whose log bytes are still there."""
@@ -275,20 +310,22 @@ class Loader:
                 dense=dense,
                 header_digest=tail.header_digest,
                 max_timestamp_ms=tail.max_timestamp_ms,
-                max_timestamp_offset=tail.max_timestamp_offset,
             )
             derived.replace_aborted(segment, tail.next_offset)
-        if found.status and (found.next_offset < durable or end_offset >= 0):
+        if _falls_short(found, end_offset, dense=dense) and found.next_offset < durable:
             derived.quarantine(
-                segment, end_offset, dense=dense, durable=durable, end_position=found.file_size_bytes
+                segment,
+                end_offset if end_offset <= durable else -1,
+                dense=dense,
+                durable=durable,
+                end_position=found.file_size_bytes,
             )
             self._notes.append(f"{segment.path}: {found.reason} at byte {found.end_position}; put in quarantine")
             found = segment.recover(dense=dense)
         self._take_in(segment, found, derived)
-        if found.end_position == found.file_size_bytes:
-            return False
-        self._cut(segment, found)
-        return bool(found.status)
+        if found.end_position < found.file_size_bytes:
+            self._cut(segment, found)
+        return end_offset >= 0 and found.next_offset >= durable and _falls_short(found, end_offset, dense=dense)
 
     def _check_epochs(self, segments: list[Segment], derived: Derived, start: int, end: int) -> None:
         if derived.files.epochs_trusted:
@@ -348,3 +385,8 @@ class Loader:
         if self._writable:
             derived.remove_stray_snapshots([s.base_offset for s in segments], start, end)
             derived.forget_seals({s.base_offset for s in segments[:-1]})
+
+
+def _falls_short(found: Recovered, end_offset: int, *, dense: bool) -> bool:
+    """Whether a segment ends in a bad batch, or whole but before the next segment begins, as a lost page leaves it."""
+    return bool(found.status) or (dense and found.next_offset < end_offset)

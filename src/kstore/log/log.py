@@ -343,14 +343,10 @@ class Log:
 
     def truncate_to(self, offset: int) -> None:
         """Drop every record at or above `offset`; see `Partition.truncate_to`."""
+        self.require_truncatable(offset)
         view = self.view
         if offset >= view.log_end_offset:
             return
-        if offset < view.high_watermark:
-            raise InvariantError(
-                f"{self.directory}: truncation to {offset}, below the high watermark {view.high_watermark}"
-            )
-        self.health.require()
         keep = [s for s in view.segments if s.base_offset <= offset]
         with self.health.guard("truncate", self.directory):
             self.recovery_point = min(self.recovery_point, offset)
@@ -362,10 +358,18 @@ class Log:
             self.disk.sync_dir(self.directory)
             restore_producers(self.derived, keep, offset)
         self._active = last
-        self._unsynced = [last]
+        self._unsynced = [s for s in self._unsynced if s in keep and s is not last] + [last]
         self._tail_segment, self._tail_at_bytes = last, last.size_bytes
         self.view = View(tuple(keep), view.log_start_offset, offset, view.high_watermark, view.high_watermark)
         self._publish(offset)
+
+    def require_truncatable(self, offset: int) -> None:
+        """Raise `InvariantError` where `truncate_to(offset)` would take back what consumers may have seen."""
+        self.health.require()
+        if offset < self.view.high_watermark:
+            raise InvariantError(
+                f"{self.directory}: truncation to {offset}, below the high watermark {self.view.high_watermark}"
+            )
 
     def _shorten_last(self, keep: list[Segment], offset: int) -> Segment:
         """The last kept segment up to `offset`, synced and open for appends.
@@ -379,32 +383,54 @@ class Log:
             return last
         replace_by_prefix(self.disk, self.directory, last.path, position)
         for kind in ("index", "timeindex"):
-            self.disk.unlink(f"{self.directory}/{names.file_name(last.base_offset, kind)}")
+            path = f"{self.directory}/{names.file_name(last.base_offset, kind)}"
+            if self.disk.exists(path):     # a segment shortened before has none until it is flushed
+                self.disk.unlink(path)
         keep[-1] = last = self._loader.segment(last.base_offset)
         last.open_for_append()
         return last
 
-    def advance_log_start(self, offset: int) -> int:
-        """Raise the log start offset and unlink segments wholly below it; returns the log start offset."""
+    def raise_log_start(self, offset: int) -> bool:
+        """Let the log start at `offset`, up to the high watermark; returns whether that is higher than before.
+
+        Segments below stay until `delete_dead_segments`: between the two the caller writes the log start offset where
+        the next open finds it, because a crash may bring any of the deleted segments back.
+        """
         view = self.view
         if offset > view.high_watermark:
             raise OffsetOutOfRange(offset, view.log_start_offset, view.high_watermark, self.directory)
         if offset <= view.log_start_offset:
-            return view.log_start_offset
+            return False
         self.health.require()
+        stable = max(view.last_stable_offset, offset)
+        self.view = View(view.segments, offset, view.log_end_offset, view.high_watermark, stable)
+        return True
+
+    def delete_dead_segments(self) -> None:
+        """Unlink the segments wholly below the log start offset; gone for good when this returns."""
+        view = self.view
         segments = view.segments
         dead = 0
-        while dead + 1 < len(segments) and segments[dead + 1].base_offset <= offset:
+        while dead + 1 < len(segments) and segments[dead + 1].base_offset <= view.log_start_offset:
             dead += 1
-        self.view = View(
-            segments[dead:], offset, view.log_end_offset, view.high_watermark, max(view.last_stable_offset, offset)
-        )
         with self.health.guard("delete segments of", self.directory):
-            self.derived.start_moved(offset)
+            self.derived.start_moved(view.log_start_offset)
+            if not dead:
+                return
+            if self._new_files:
+                self.disk.sync_dir(self.directory)     # else the crash could leave a later segment as the first
+            self.view = View(
+                segments[dead:],
+                view.log_start_offset,
+                view.log_end_offset,
+                view.high_watermark,
+                view.last_stable_offset,
+            )
+            self._unsynced = [s for s in self._unsynced if s not in segments[:dead]]
             for segment in segments[:dead]:
                 segment.unlink()
                 self.derived.segment_deleted(segment.base_offset)
-        return offset
+            self.disk.sync_dir(self.directory)
 
     def replicate_from(self, high_watermark: int) -> None:
         """Hand the high watermark to a replica role, starting at `high_watermark`: appends stop moving it."""

@@ -217,6 +217,17 @@ class RootCheckpoints:
         """Writes `cleaner-offset-checkpoint`."""
         self._write_offsets(names.CLEANER_OFFSETS_FILE, offsets)
 
+    def set_log_start(self, topic: str, partition: int, offset: int) -> None:
+        """Writes the log start offset of one log and leaves the others as they are."""
+        known = self._beliefs[names.LOG_STARTS_FILE].low
+        self.write_log_starts({**known, (topic, partition): offset})
+
+    def lower_recovery_point(self, topic: str, partition: int, offset: int) -> None:
+        """Writes a recovery point no higher than `offset` for one log and leaves the others as they are."""
+        known = self._beliefs[names.RECOVERY_POINTS_FILE].high
+        if known.get((topic, partition), 0) > offset:
+            self.write_recovery_points({**known, (topic, partition): offset})
+
     def write_meta(self, meta: MetaProperties, *, now_ms: int) -> None:
         """Writes `meta.properties`. Whoever writes that file past this method looks like damage to the next open."""
         data = format_meta_properties(meta, now_ms=now_ms)

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ class Store:
         self.groups = GroupCommits(self)
         """Committed offsets of consumer groups."""
         self._mutex = threading.RLock()
+        self._roots_mutex = threading.RLock()
+        """Taken last, around every write of a root checkpoint; `_mutex` and partitions' locks come before it."""
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._numbers: dict[str, list[int]] = {}
         self._open_segments = OpenSegments()
@@ -290,8 +293,8 @@ class Store:
         log = Log(self.disk, path, config, self.health, loaded, replicated=False)
         log.derived.producers.expire(self.clock(), self.config.producer_id_expiration_ms)
         partition = Partition(topic, index, log, self.clock, read_only=self.read_only)
-        partition.on_log_start = self._checkpoint_log_starts
-        partition.on_truncation = self._checkpoint
+        partition.on_log_start = partial(self._note_log_start, topic, index)
+        partition.on_rewind = partial(self._note_rewind, topic, index)
         self._partitions[topic, index] = partition
         return partition
 
@@ -321,7 +324,7 @@ class Store:
 
     def _checkpoint(self) -> None:
         """Write the root's checkpoints from what the open partitions know."""
-        with self._mutex, self.health.guard("write checkpoints of", self.path):
+        with self._mutex, self._roots_mutex, self.health.guard("write checkpoints of", self.path):
             self._last_checkpoint_ms = self.clock()
             points, marks = {}, {}
             for key, partition in self._every_partition():
@@ -330,10 +333,6 @@ class Store:
                 marks[key] = partition.high_watermark if partition else points[key] if stored is None else stored
             self._roots.write_recovery_points(points)
             self._roots.write_high_watermarks(marks)
-            self._checkpoint_log_starts()
-
-    def _checkpoint_log_starts(self) -> None:
-        with self._mutex:
             starts = {}
             for key, partition in self._every_partition():
                 if partition is None:
@@ -343,6 +342,16 @@ class Store:
                 elif partition.log_start_offset > partition.segments[0].base_offset:
                     starts[key] = partition.log_start_offset
             self._roots.write_log_starts(starts)
+
+    def _note_log_start(self, topic: str, index: int, offset: int) -> None:
+        """Before segments go: the log starts at `offset`, whichever of them a crash brings back."""
+        with self._roots_mutex, self.health.guard("write checkpoints of", self.path):
+            self._roots.set_log_start(topic, index, offset)
+
+    def _note_rewind(self, topic: str, index: int, offset: int) -> None:
+        """Before a log is cut below its recovery point: what will lie there is not known to be on the medium."""
+        with self._roots_mutex, self.health.guard("write checkpoints of", self.path):
+            self._roots.lower_recovery_point(topic, index, offset)
 
     def _every_partition(self) -> list[tuple[tuple[str, int], Partition | None]]:
         keys = [(topic, number) for topic, numbers in self._numbers.items() for number in numbers]

@@ -110,6 +110,11 @@ class SimDisk(Disk):
                 names[node.number] = {name: inner.number for name, inner in node.names.items()}
         return Image(names, contents)
 
+    def kill(self) -> None:
+        """The process that used the disk died: its locks are free, the page cache stays."""
+        self._locked.clear()
+        self.open_files = 0
+
     def flip_bit(self, path: str, bit: int) -> None:
         """Change one bit of a file on the medium and in the cache at once, recorded nowhere."""
         self._file(path).change()[bit // 8] ^= 1 << (bit % 8)
