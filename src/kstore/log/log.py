@@ -419,13 +419,8 @@ class Log:
                 return
             if self._new_files:
                 self.disk.sync_dir(self.directory)     # else the crash could leave a later segment as the first
-            self.view = View(
-                segments[dead:],
-                view.log_start_offset,
-                view.log_end_offset,
-                view.high_watermark,
-                view.last_stable_offset,
-            )
+            marks = (view.log_end_offset, view.high_watermark, view.last_stable_offset)
+            self.view = View(segments[dead:], view.log_start_offset, *marks)
             self._unsynced = [s for s in self._unsynced if s not in segments[:dead]]
             for segment in segments[:dead]:
                 segment.unlink()
