@@ -82,6 +82,10 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.group-build ## every native parser under libFuzzer with sanitizers, FUZZ_SECONDS each (needs clang)
 	@$(RUN) tests/fuzz/run.py $(FUZZ_SECONDS)
 
+.PHONY: breakit
+breakit: build $(VENV)/.group-test ## plant known bugs, one at a time: the tests must notice each
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" $(RUN) tests/breakit/run.py $(BREAKIT_ARGS)
+
 # -- judgement ---------------------------------------------------------------------------------------------------
 
 .PHONY: lint types

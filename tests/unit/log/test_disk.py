@@ -14,6 +14,8 @@ import pytest
 from kstore.errors import StoreLocked
 from kstore.log import disk as module
 from kstore.log.disk import OsDisk
+from kstore.testing.simdisk import SimDisk
+from support.stores import power_off
 
 
 @pytest.fixture
@@ -246,3 +248,12 @@ def test_a_classic_lock_elsewhere_in_the_file_system_api_conflicts(disk, root):
         fcntl.lockf(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert caught.value.errno in (errno.EAGAIN, errno.EACCES)
     lock.release()
+
+
+def test_an_atomic_write_is_on_the_medium_when_it_returns():
+    disk = SimDisk(medium=True)
+    disk.make_dir("/d")
+    disk.sync_dir("/")
+    for data in (b"one", b"two"):
+        disk.write_file_atomic("/d/a", data)
+        assert power_off(disk).read_file("/d/a") == data

@@ -12,7 +12,14 @@ from kstore.log import names
 from kstore.log.disk import OsDisk
 from kstore.testing.simdisk import SimDisk
 from support.stores import (
-    NOW_MS, count_calls, flip_byte, kill, new_partition, open_store, readable, values,
+    NOW_MS,
+    count_calls,
+    flip_byte,
+    kill,
+    new_partition,
+    open_store,
+    readable,
+    values,
 )  # fmt: skip
 
 DIR = "/data/t-0"

@@ -56,7 +56,8 @@ def test_a_second_opener_is_told_who_holds_the_directory(tmp_path):
 
 def test_another_process_is_told_too(tmp_path):
     with kstore.open(tmp_path / "d"):
-        code = f"import kstore\ntry: kstore.open({str(tmp_path / 'd')!r})\nexcept kstore.StoreLocked as e: print(e.holder)"
+        path = str(tmp_path / "d")
+        code = f"import kstore\ntry: kstore.open({path!r})\nexcept kstore.StoreLocked as e: print(e.holder)"
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
         assert str(os.getpid()) in found.stdout
 
@@ -173,9 +174,9 @@ def test_wrong_uses_of_topics_say_what_would_be_right():
             store.partition("orders.e", 0)
         with pytest.raises(kstore.UnknownTopicOrPartition, match="no partition 2.*it has 0 to 1"):
             store.partition("orders.eu", 2)
-        for use in (lambda: store.delete_topic("none"), lambda: store.alter_topic("none", {}), lambda: store.topic("none")):
+        for use in (store.delete_topic, store.topic, lambda name: store.alter_topic(name, {})):
             with pytest.raises(kstore.UnknownTopicOrPartition, match="topics list"):
-                use()
+                use("none")
         assert list(store.topics()) == ["orders.eu"]
 
 

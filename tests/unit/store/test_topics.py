@@ -14,7 +14,7 @@ TOPIC_ID = names.uuid_to_text(bytes(range(16)))
 
 
 def test_partitions_are_found_by_their_directories_and_nothing_else_is():
-    listing = ["b-1", "b-0", "a-b-2", "b-10", "x", "meta.properties", "__cluster_metadata-0", names.delete_dir_name("c", 0)]
+    listing = ["b-1", "b-0", "a-b-2", "b-10", "x", "__cluster_metadata-0", names.delete_dir_name("c", 0)]
     disk = SimDisk()
     for name in listing:
         disk.make_dir(f"/d/{name}")
