@@ -168,9 +168,9 @@ STOPPING = [
         "own (S21)",
         "store/store",
         '            self._checkpoint()\n            with self.health.guard("write the clean marker of", self.path):\n'
-        "                self._roots.finish()\n",
+        "                self._roots.finish(self._broker_epoch)\n",
         '            with self.health.guard("write the clean marker of", self.path):\n'
-        "                self._roots.finish()\n            self._checkpoint()\n",
+        "                self._roots.finish(self._broker_epoch)\n            self._checkpoint()\n",
         STORE,
     ),
     _python(
@@ -374,7 +374,7 @@ SERVING = [
         "stable offset ignores open transactions",
         "KAFKA-9807",
         "log/log",
-        "stable = producers.last_stable_offset(mark) if producers else mark",
+        "stable = max(producers.last_stable_offset(mark), view.log_start_offset) if producers else mark",
         "stable = mark",
         PARTITION,
     ),

@@ -33,7 +33,7 @@ TESTS_FAILED = 1
 
 def main() -> int:
     arguments = parse()
-    chosen = [f for f in FAULTS if not arguments.only or arguments.only in f.name]
+    chosen = [f for f in FAULTS if not arguments.only or any(name in f.name for name in arguments.only)]
     if arguments.python_only:
         chosen = [f for f in chosen if not f.modules]
     if arguments.list:
@@ -53,7 +53,9 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="plant bugs, see whether the tests notice")
     parser.add_argument("--list", action="store_true", help="show the faults and plant none")
-    parser.add_argument("--only", metavar="NAME", help="faults whose name contains NAME")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="faults whose name contains NAME; may be repeated"
+    )
     parser.add_argument("--python-only", action="store_true", help="leave out those that need a compiler")
     parser.add_argument("--json", metavar="FILE", help="write the outcomes there too")
     return parser.parse_args()
