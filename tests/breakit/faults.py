@@ -224,7 +224,6 @@ RECOVERY = [
         "if found.status and (found.next_offset < durable or end_offset >= 0):",
         "if found.status and found.next_offset < durable:",
         LOADER,
-        "tests/crash/test_bit_flips.py",
     ),
     _python(
         "the cut tail is thrown away",
@@ -243,13 +242,12 @@ RECOVERY = [
         LOADER,
     ),
     _python(
-        "quarantine forgotten at open",
+        "quarantine ignored by readers",
         "own (S6)",
-        "log/loader",
-        "[d for d in derived.damage if d.segment_base_offset == segment.base_offset]",
-        "[]",
+        "log/derived",
+        "        segment.set_quarantine(found.bad)\n",
+        "",
         LOADER,
-        "tests/crash/test_bit_flips.py",
     ),
     _python(
         "a swap's old segments stay",

@@ -147,6 +147,17 @@ def test_damage_below_the_recovery_point_is_never_cut():
     assert corrupt_files(disk) == {}
 
 
+def test_damage_in_an_older_segment_ends_no_log_though_nothing_was_synced():
+    disk, store = filled(batches=6)
+    kill(store)
+    second = next(h for h in native.headers(disk.read_file(LOG)) if h.base_offset == 2)
+    flip_byte(disk, LOG, second.position + second.size_bytes - 5)
+    with open_store(disk) as store:
+        partition = store.partition("t", 0)
+        assert partition.log_end_offset == 12
+        assert readable(partition) == {i: v for i, v in enumerate(expected(6)) if i not in (2, 3)}
+
+
 def test_damage_of_the_last_segment_below_the_recovery_point_is_kept_too():
     disk, store = filled(batches=3, durable=True)
     kill(store)
