@@ -245,7 +245,7 @@ RECOVERY = [
         "quarantine ignored by readers",
         "own (S6)",
         "log/derived",
-        "        segment.set_quarantine(found.bad)\n",
+        "        segment.set_quarantine(bad)\n",
         "",
         LOADER,
     ),
