@@ -123,6 +123,14 @@ def test_a_batch_above_the_segment_size_is_refused_by_its_key():
     assert (caught.value.key, caught.value.limit_bytes) == ("internal.segment.bytes", 200)
 
 
+def test_a_producers_batch_above_the_topics_limit_is_refused_by_its_key(partition):
+    sent = kstore.encode_batches([b"x" * 1_100_000], batch_bytes_max=2_000_000)
+    with pytest.raises(kstore.BatchTooLarge) as caught:
+        partition.append_batches(sent)
+    assert (caught.value.size_bytes, caught.value.key) == (len(sent), "max.message.bytes")
+    assert partition.segments[0].size_bytes == 0
+
+
 # -- append_batches -----------------------------------------------------------------------------------------------
 
 
