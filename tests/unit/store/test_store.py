@@ -172,7 +172,7 @@ def test_wrong_uses_of_topics_say_what_would_be_right():
             store.create_topic("x", config={"retention.m": 1})
         with pytest.raises(kstore.UnknownTopicOrPartition, match=r"did you mean orders\.eu"):
             store.partition("orders.e", 0)
-        with pytest.raises(kstore.UnknownTopicOrPartition, match="no partition 2.*it has 0 to 1"):
+        with pytest.raises(kstore.UnknownTopicOrPartition, match=r"no partition 2.*it has 0 to 1"):
             store.partition("orders.eu", 2)
         for use in (store.delete_topic, store.topic, lambda name: store.alter_topic(name, {})):
             with pytest.raises(kstore.UnknownTopicOrPartition, match="topics list"):

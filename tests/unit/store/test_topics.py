@@ -9,7 +9,6 @@ from kstore.log.checkpoints import format_partition_metadata
 from kstore.store import topics
 from kstore.testing.simdisk import SimDisk
 
-
 TOPIC_ID = names.uuid_to_text(bytes(range(16)))
 
 
