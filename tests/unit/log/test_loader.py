@@ -147,15 +147,21 @@ def test_damage_below_the_recovery_point_is_never_cut():
     assert corrupt_files(disk) == {}
 
 
-def test_damage_in_an_older_segment_ends_no_log_though_nothing_was_synced():
+def test_damage_above_the_recovery_point_ends_the_log_there_and_keeps_every_byte():
+    """What was never synced may have lost pages: only a prefix of it is certain, the rest is set aside (S5)."""
     disk, store = filled(batches=6)
     kill(store)
     second = next(h for h in native.headers(disk.read_file(LOG)) if h.base_offset == 2)
     flip_byte(disk, LOG, second.position + second.size_bytes - 5)
+    before = {name: disk.read_file(f"{DIR}/{name}") for name in disk.list(DIR) if name.endswith(".log")}
     with open_store(disk) as store:
         partition = store.partition("t", 0)
-        assert partition.log_end_offset == 12
-        assert readable(partition) == {i: v for i, v in enumerate(expected(6)) if i not in (2, 3)}
+        assert partition.log_end_offset == 2
+        assert readable(partition) == dict(enumerate(expected(1)))
+    kept = {name: disk.read_file(f"{DIR}/{name}") for name in disk.list(DIR) if ".corrupt" in name}
+    assert before.pop(LOG.rpartition("/")[2])[second.position :] in kept.values()
+    assert before
+    assert set(before.values()) <= set(kept.values())
 
 
 def test_damage_of_the_last_segment_below_the_recovery_point_is_kept_too():
