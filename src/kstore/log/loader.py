@@ -23,6 +23,7 @@ from kstore._native.segment import OpenSegments, Recovered, Segment
 from kstore._native.view import View
 from kstore.errors import CorruptionError
 from kstore.log import leftovers, names
+from kstore.log.absent import AbsentAsEmpty
 from kstore.log.derived import Derived
 from kstore.log.replay import (
     damaged_snapshots,
@@ -85,14 +86,16 @@ class Loader:
         self._open_segments = open_segments
         self._writable = writable
         self._notes: list[str] = []
+        self._absent: Segment | None = None
+        """Stands for the first segment of a log that its writer is still making."""
         self._bad_aborted: list[int] = []
         self.dense = False
         """Offsets are known to follow one another without holes, so that a hole is damage."""
 
-    def segment(self, base_offset: int, *, mapped: bool = True) -> Segment:
-        """A segment object of this log; no I/O."""
+    def segment(self, base_offset: int, *, mapped: bool = True, absent: bool = False) -> Segment:
+        """A segment object of this log; no I/O. `absent`: its files are not there yet, and count as empty."""
         segment = Segment(
-            self.disk,
+            AbsentAsEmpty(self.disk) if absent else self.disk,
             self.directory,
             base_offset,
             index_interval_bytes=self.config.index_interval_bytes,
@@ -150,11 +153,12 @@ class Loader:
             for name in orphans:
                 self.disk.unlink(f"{self.directory}/{name}")
                 self._notes.append(f"removed {name}: it has no log")
+        if not bases and not self._writable:
+            return [self._absent_at(log_start)]
         if not bases:
             fresh = self.segment(log_start)
-            if self._writable:
-                fresh.create()
-                self.disk.sync_dir(self.directory)
+            fresh.create()
+            self.disk.sync_dir(self.directory)
             return [fresh]
         bases.sort()
         bases = self._without_dead(bases, log_start)
@@ -174,7 +178,7 @@ class Loader:
     def _start_over(self, segments: list[Segment], derived: Derived, start: int) -> list[Segment]:
         """An empty log at the log start offset: all that the crash left had been deleted by request."""
         self._notes.append(f"the log ended at {segments[-1].next_offset}, below its start {start}: it begins there")
-        fresh = self.segment(start)
+        fresh = self.segment(start) if self._writable else self._absent_at(start)
         if self._writable:
             derived.tails.remove()
             for segment in segments:
@@ -186,17 +190,24 @@ class Loader:
         return [fresh]
 
     def refresh(self, view: View, derived: Derived) -> View | None:
-        """What a read-only log shows after its writer went on; None where nothing has changed."""
+        """What a read-only log shows after its writer went on; None where nothing has changed.
+
+        None, too, where the writer deletes files at this moment: the next call sees what is left.
+        """
+        try:
+            return self._refreshed(view, derived)
+        except FileNotFoundError:
+            return None
+
+    def _refreshed(self, view: View, derived: Derived) -> View | None:
         files = [names.parse_file_name(name) for name in self.disk.list(self.directory)]
         bases = sorted(f.offset for f in files if f is not None and f.kind == "log" and not f.suffix)
-        segments = [s for s in view.segments if s.base_offset in bases]
-        if not segments:
+        segments = [s for s in view.segments if s.base_offset in bases and s is not self._absent]
+        last = segments[-1] if segments else None
+        fresh = [self.segment(base, mapped=False) for base in bases if last is None or base > last.base_offset]
+        if not fresh and (last is None or self._unchanged(view, segments)):
             return None
-        last = segments[-1]
-        fresh = [self.segment(base, mapped=False) for base in bases if base > last.base_offset]
-        if not fresh and len(segments) == len(view.segments) and self.disk.size(last.path) == last.size_bytes:
-            return None
-        for segment in (last, *fresh):
+        for segment in (*segments[-1:], *fresh):
             position = segment.size_bytes if segment is last else 0
             next_offset = segment.next_offset if segment is last else segment.base_offset
             found = segment.recover(position, next_offset, dense=self.dense)
@@ -206,6 +217,14 @@ class Loader:
         start = max(view.log_start_offset, segments[0].base_offset)
         stable = max(derived.producers.last_stable_offset(end), start)
         return View(tuple(segments), start, end, end, stable)
+
+    def _absent_at(self, base_offset: int) -> Segment:
+        self._absent = self.segment(base_offset, mapped=False, absent=True)
+        return self._absent
+
+    def _unchanged(self, view: View, segments: list[Segment]) -> bool:
+        last = segments[-1]
+        return len(segments) == len(view.segments) and self.disk.size(last.path) == last.size_bytes
 
     def _take_in(self, segment: Segment, found: Recovered, derived: Derived) -> None:
         for epoch, start in found.epochs:

@@ -36,7 +36,7 @@ from kstore.log import names
 from kstore.log.checkpoints import NO_BROKER_EPOCH
 from kstore.log.disk import OsDisk
 from kstore.log.health import Health
-from kstore.log.loader import Known, Loader
+from kstore.log.loader import Known, Loaded, Loader
 from kstore.log.log import Log
 from kstore.log.twins import RootCheckpoints
 from kstore.partition import Partition
@@ -46,7 +46,11 @@ from kstore.store.group_commits import GroupCommits
 from kstore.store.ticker import Ticker
 
 if TYPE_CHECKING:
+    from kstore.config import TopicConfig
     from kstore.log.disk import Disk
+
+READ_ONLY_ATTEMPTS = 3
+"""How often a reader looks again when the writer deletes files under its eyes."""
 
 _log = logging.getLogger(__name__)
 
@@ -282,12 +286,9 @@ class Store:
         path = f"{self.path}/{names.partition_dir_name(topic, index)}"
         config = self._catalog.config(topic)
         point = self._roots.recovery_point(topic, index)
-        loader = Loader(self.disk, path, config, self._open_segments, writable=not self.read_only)
-        loader.dense = self._catalog.is_dense(topic)
+        known = Known(self._clean, *point, self._roots.log_start(topic, index), log_start_sure=self._vouched)
         with self.health.guard("open", path, final=False):
-            loaded = loader.load(
-                Known(self._clean, *point, self._roots.log_start(topic, index), log_start_sure=self._vouched)
-            )
+            loaded = self._load_log(topic, index, path, config, known)
         for note in loaded.notes:
             _log.info("%s-%d: %s", topic, index, note)
         log = Log(self.disk, path, config, self.health, loaded, replicated=False)
@@ -297,6 +298,21 @@ class Store:
         partition.on_rewind = partial(self._note_rewind, topic, index)
         self._partitions[topic, index] = partition
         return partition
+
+    def _load_log(self, topic: str, index: int, path: str, config: TopicConfig, known: Known) -> Loaded:
+        """Load a log; beside a writer again, when a file that was listed is gone by the time it is opened."""
+        attempts = READ_ONLY_ATTEMPTS if self.read_only else 1
+        while True:
+            loader = Loader(self.disk, path, config, self._open_segments, writable=not self.read_only)
+            loader.dense = self._catalog.is_dense(topic)
+            try:
+                return loader.load(known)
+            except FileNotFoundError:
+                attempts -= 1
+                if self.read_only and not self.disk.exists(path):
+                    raise UnknownTopicOrPartition(f"partition {index} of {topic} was just deleted") from None
+                if attempts == 0:
+                    raise
 
     # -- durability -----------------------------------------------------------------------------------------
 
@@ -313,7 +329,10 @@ class Store:
             return
         for partition in self._opened():
             if partition.log_end_offset > partition.recovery_point:
-                partition.flush()
+                try:
+                    partition.flush()
+                except ClosedError:
+                    continue  # its topic was deleted since we looked
         self.groups.fold()
         if self.clock() - self._last_checkpoint_ms >= self.config.log_flush_offset_checkpoint_interval_ms:
             self._checkpoint()
