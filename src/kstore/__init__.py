@@ -3,8 +3,8 @@
 It writes, reads, indexes, recovers and verifies partitioned segment logs in Kafka's own on-disk format, byte for
 byte. Start with `kstore.open`.
 
-What it is not: a client of a Kafka broker, and not a broker. Names are loaded when they are first used, so that
-`import kstore` costs next to nothing.
+What it is not: a client of a Kafka broker. A thin broker over it is `kstore.broker`. Names are loaded when they are
+first used, so that `import kstore` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from kstore import errors as errors
     from kstore._native.batches import Batches as Batches
+    from kstore._native.columns import Columns as Columns
     from kstore._native.crc32c import crc32c as crc32c
     from kstore._native.records import Record as Record
     from kstore._native.segment import Segment as Segment
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Appended": "kstore.log.appended",
     "Batches": "kstore._native.batches",
+    "Columns": "kstore._native.columns",
     "Finding": "kstore.inspect",
     "Partition": "kstore.partition",
     "Record": "kstore._native.records",

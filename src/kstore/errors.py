@@ -80,6 +80,37 @@ class MissingCodec(UsageError):
         )
 
 
+class MissingClient(UsageError):
+    """The package that speaks to brokers is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "--bootstrap-server needs the package confluent-kafka: install it with  pip install 'kstore[client]', or "
+            "name a log directory with --dir"
+        )
+
+
+class MissingPackage(UsageError):
+    """Something was asked for that needs a package which is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs the package {package}: install it with  pip install 'kstore[{extra}]'")
+
+
+class UnencodableMessage(UsageError):
+    """A message of the wire protocol with a value that its version cannot carry; nothing was sent.
+
+    `message` and `version` name the table, `field` is the path to the value (`topics[3].name`).
+    """
+
+    def __init__(self, message: str, version: int, field: str, reason: str) -> None:
+        self.message = message
+        self.version = version
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{message} version {version}, {field or 'the whole'}: {reason}")
+
+
 # -- a well-formed request refused: tell the peer ----------------------------------------------------------------
 
 
@@ -114,6 +145,23 @@ class InvalidBatch(RejectedError):
         self.position = position
         self.error_code = error_code
         super().__init__(f"record batch at byte {position}: {reason}")
+
+
+class InvalidPartitions(RejectedError):
+    """A topic cannot have that many partitions: fewer than it has, fewer than one, or too many."""
+
+    error_code = 37
+
+
+class InvalidReplicationFactor(RejectedError):
+    """Partitions cannot have that many replicas on the brokers that there are."""
+
+    error_code = 38
+
+    def __init__(self, replication_factor: int, reason: str) -> None:
+        self.replication_factor = replication_factor
+        self.reason = reason
+        super().__init__(f"a replication factor of {replication_factor} cannot be had: {reason}")
 
 
 class BatchTooLarge(RejectedError):
@@ -186,6 +234,105 @@ class NotEnoughReplicas(RejectedError):
     retriable = True
 
 
+class MalformedMessage(RejectedError):
+    """Bytes from a peer that are no such message of the wire protocol; nothing was made of them.
+
+    `message` and `version` name the table, `field` is the path to where it failed (`topics[3].name`) and `position`
+    the byte in the frame. A broker closes the connection: what follows cannot be trusted either.
+    """
+
+    error_code = 42
+
+    def __init__(self, message: str, version: int, field: str, position: int, reason: str) -> None:
+        self.message = message
+        self.version = version
+        self.field = field
+        self.position = position
+        self.reason = reason
+        super().__init__(f"{message} version {version}, {field or 'the whole'}, byte {position}: {reason}")
+
+
+class InvalidFrame(RejectedError):
+    """A size before a message that no message can have; a broker closes the connection."""
+
+    error_code = 42
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        super().__init__(
+            f"a frame of {size_bytes} bytes, here it has 1 to {limit_bytes}; "
+            "a peer that speaks TLS or HTTP to this port looks like that too"
+        )
+
+
+class UnsupportedVersion(RejectedError):
+    """A request of an API, or in a version of it, that has no table here."""
+
+    error_code = 35
+
+    def __init__(self, api_key: int, version: int, supported: str) -> None:
+        self.api_key = api_key
+        self.version = version
+        super().__init__(f"API {api_key} version {version}: {supported}")
+
+
+class NotEnoughReplicasAfterAppend(NotEnoughReplicas):
+    """The batch is in the leader's log, but the ISR shrank below `min.insync.replicas` before it was committed."""
+
+    error_code = 20
+
+
+class RequestTimedOut(RejectedError):
+    """No answer in time: whether the request took effect is not known."""
+
+    error_code = 7
+    retriable = True
+
+
+class AuthenticationFailed(RejectedError):
+    """The client is not who it claims to be, or did not say so in a way that can be checked.
+
+    `reason` is for the broker's own log: a client is not told whether the name or the password was wrong.
+    """
+
+    error_code = 58
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"authentication failed: {reason}")
+
+
+class IllegalSaslState(RejectedError):
+    """A message of an authentication that is not its turn: without a handshake, behind the end, or in between."""
+
+    error_code = 34
+
+
+class UnsupportedSaslMechanism(RejectedError):
+    """A mechanism that a listener does not offer, or that has no credentials."""
+
+    error_code = 33
+
+
+class ScramCredentialRefused(RejectedError):
+    """SCRAM credentials that cannot be set or removed; `error_code` says why (KIP-554)."""
+
+    def __init__(self, error_code: int, reason: str) -> None:
+        self.error_code = error_code
+        super().__init__(reason)
+
+
+class BrokerFailed(RejectedError):
+    """A broker refused what a command asked of it, or none answered; `error_code` is its code, or librdkafka's."""
+
+    def __init__(self, bootstrap: str, error_code: int, reason: str) -> None:
+        self.bootstrap = bootstrap
+        self.error_code = error_code
+        self.reason = reason
+        super().__init__(f"broker {bootstrap}: {reason}")
+
+
 # -- stored bytes fail their check: repair or refetch ------------------------------------------------------------
 
 
@@ -227,11 +374,12 @@ class StorageError(KStoreError):
         self.reason = reason
         self.final = final
         self.retriable = not final
-        then = (
-            "the directory takes no more writes; check the disk, then reopen it (recovery runs)"
-            if final
-            else "nothing of this call was stored; it may be repeated once the cause is gone"
-        )
+        if final:
+            then = "the directory takes no more writes; check the disk, then reopen it (recovery runs)"
+        elif action in ("read", "open"):
+            then = "nothing was changed; check the file's owner and mode and the disk, then try again"
+        else:
+            then = "nothing of this call was stored; it may be repeated once the cause is gone"
         super().__init__(f"{action} {file}: {reason} (errno {errno}); {then}")
 
 

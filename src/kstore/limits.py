@@ -44,6 +44,17 @@ STAGING_BYTES = 256 * 1024
 OPEN_SEGMENTS_MAX = 512
 """Sealed segments that keep their file or mapping open per store; the oldest unused one is closed first."""
 
+# -- the wire protocol --
+FRAME_BYTES_MAX = 100 * 1024 * 1024
+"""Kafka's default of socket.request.max.bytes."""
+FRAME_BYTES_MAX_BEFORE_LOGIN = 512 * 1024
+"""BrokerSecurityConfigs.SASL_SERVER_MAX_RECEIVE_SIZE: a peer that is not known yet gets no more."""
+REQUEST_ELEMENTS_MAX = 1_000_000
+"""Elements of all arrays of one request: five times the partitions that a large cluster has. Walking them takes some
+milliseconds, so one frame cannot hold a broker up."""
+RESPONSE_ELEMENTS_MAX = 20_000_000
+"""Elements of all arrays of one response: Metadata names each partition, each of its replicas twice, and more."""
+
 # -- names --
 TOPIC_NAME_CHARS_MAX = 249
 """Topic.MAX_NAME_LENGTH: 255, the usual limit of a file name, less room for `-` and a partition number."""

@@ -19,15 +19,17 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kstore import compression as codecs
-from kstore.errors import ClosedError, CorruptionError, UsageError
+from kstore.errors import ClosedError, CorruptionError, NotLeader, UsageError
+from kstore.log import retention, truncation
 from kstore.log.appended import Appended
 from kstore.log.commit import GroupCommit
-from kstore.log.special import append_marker
+from kstore.log.special import append_as_follower, append_marker
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from kstore._native.batches import Batches
+    from kstore._native.columns import Columns
     from kstore._native.segment import Segment
     from kstore.config import TopicConfig
     from kstore.log.log import Log
@@ -62,12 +64,13 @@ class Partition:
         self.on_rewind: Callable[[int], None] = _nothing
         """Called before the log is cut below its recovery point; the store lowers its checkpoint then."""
         self._flush_messages = log.config.flush_messages
+        self._follows = False
 
     # -- writing --------------------------------------------------------------------------------------------
 
     def append(
         self,
-        records: Iterable[Any],
+        records: Iterable[Any] | Columns,
         *,
         timestamp_ms: int | None = None,
         compression: str | None = None,
@@ -78,7 +81,8 @@ class Partition:
         Parameters
         ----------
         records
-            An iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`.
+            An iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`; or
+            `kstore.Columns`, of which no object is made for any record.
         timestamp_ms
             Time of the records that carry none; now by default. With `message.timestamp.type=LogAppendTime` the
             time of the append wins.
@@ -98,8 +102,8 @@ class Partition:
         if timestamp_ms is None:
             timestamp_ms = self._clock()
         with self._writer:
-            if self._closed or self._read_only:
-                self._require_writable()
+            if self._closed or self._read_only or self._follows:
+                self._require_leadable()
             appended = self._log.append_records(records, timestamp_ms, codec)
         if durable is False or (durable is None and self._flush_messages > appended.next_offset):
             return appended
@@ -116,8 +120,8 @@ class Partition:
         `StorageError`.
         """
         with self._writer:
-            if self._closed or self._read_only:
-                self._require_writable()
+            if self._closed or self._read_only or self._follows:
+                self._require_leadable()
             appended = self._log.append_batches(buffer, self._clock)
         if durable is False or (durable is None and self._flush_messages > appended.next_offset):
             return appended
@@ -140,7 +144,7 @@ class Partition:
         if timestamp_ms is None:
             timestamp_ms = self._clock()
         with self._writer:
-            self._require_writable()
+            self._require_leadable()
             return append_marker(
                 self._log,
                 producer_id,
@@ -163,6 +167,11 @@ class Partition:
         ):
             self._commit.wait_for(appended.next_offset)
         return appended
+
+    def sync(self) -> int:
+        """As `flush`; returns the offset below which everything is on the medium now."""
+        self.flush()
+        return self._commit.durable_offset
 
     def _sync(self) -> int:
         with self._writer:
@@ -231,6 +240,95 @@ class Partition:
                 self._log.refresh()
         return self._log.view.log_end_offset
 
+    # -- what a replica role does (`kstore.replica`) ----------------------------------------------------------
+
+    def follow(self, high_watermark: int) -> None:
+        """Give the high watermark to a replica role: appends move it no more, and are refused until `lead`.
+
+        `high_watermark` is where the role begins, at most the log end; what it was before does not count, for without
+        a role it was the log end.
+        """
+        with self._writer:
+            self._require_writable()
+            self._follows = True
+            self._log.replicate_from(high_watermark)
+
+    def lead(self, leader_epoch: int, start_offset: int) -> None:
+        """Take appends as the leader of `leader_epoch`, noted durably as starting at `start_offset` (KIP-101)."""
+        with self._writer:
+            self._require_writable()
+            self._log.assign_epoch(leader_epoch, start_offset)
+            self._log.leader_epoch = leader_epoch
+            self._follows = False
+
+    def begin_term(self) -> None:
+        """Lead in a new epoch from now on, noted with the first append in it: what each start of a broker does.
+
+        Offsets that a crash took and later records were given again then lie in two epochs, and a consumer that had
+        read the first ones learns of it (KIP-320).
+        """
+        with self._writer:
+            self._require_writable()
+            self._log.leader_epoch = self._log.derived.epochs.latest_epoch + 1
+
+    def check_records(self) -> None:
+        """Look at every record of every batch that clients append from now on: what a broker owes its consumers.
+
+        By default the records of large and of compressed batches are taken as the checksum finds them: whoever made
+        them in this process may be trusted to count. Batches of a codec that is not installed still are.
+        """
+        with self._writer:
+            self._log.check_records()
+
+    def resign(self) -> None:
+        """Take no more appends as leader; the high watermark stays the role's."""
+        with self._writer:
+            self._follows = True
+
+    def append_as_follower(self, buffer: Buffer) -> Appended:
+        """Store a leader's batches byte for byte; see `log.special.append_as_follower`."""
+        with self._writer:
+            self._require_writable()
+            return append_as_follower(self._log, buffer)
+
+    def advance_high_watermark(self, offset: int) -> None:
+        """Let consumers read up to `offset`; raises `InvariantError` where that is not between it and the log end."""
+        with self._writer:
+            self._log.advance_high_watermark(offset)
+
+    def start_over(self, offset: int, base_offset: int | None = None) -> None:
+        """Drop the whole log and go on at `offset`, durably: the leader's log shares no offset with this one.
+
+        `base_offset` is where the batch begins that will be appended first, at most `offset`: a leader's log may start
+        in the middle of a batch. By default at `offset`.
+        """
+        base = offset if base_offset is None else base_offset
+        with self._commit.quiet(), self._writer:
+            self._require_writable()
+            self.on_log_start(offset)
+            self.on_rewind(min(base, self._log.recovery_point))
+            truncation.start_over(self._log, offset, base)
+            self._commit.restart(offset)
+
+    def read_replica(self, offset: int, *, max_bytes: int = READ_BYTES) -> Batches:
+        """Whole batches from `offset` up to the log end, committed or not: what a leader sends its followers."""
+        self._require_open()
+        view = self._log.view
+        with self._log.health.guard("read", self._log.directory, final=False):
+            return view.read(offset, max_bytes, view.log_end_offset)
+
+    def find_damage(self, offset: int) -> int:
+        """Check every byte of the segment that holds `offset`, and put aside what is damaged.
+
+        Returns the first offset of the damage that covers or follows it, -1 for none.
+        """
+        with self._writer:
+            view = self._log.view
+            self._log.quarantine(view.segment_at(offset).path)
+            damage = self._log.derived.damage
+            found = [max(d.first_offset, view.log_start_offset) for d in damage if d.next_offset > offset]
+        return min(found, default=-1)
+
     # -- state ----------------------------------------------------------------------------------------------
 
     @property
@@ -259,6 +357,11 @@ class Partition:
         return self._log.recovery_point
 
     @property
+    def durable_offset(self) -> int:
+        """Every record below this offset has been fsynced, by recovery or since."""
+        return self._commit.durable_offset
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments of this moment, oldest first; the last is the active one."""
         return self._log.segments
@@ -282,23 +385,48 @@ class Partition:
     def delete_records(self, before_offset: int) -> int:
         """Raise the log start offset to `before_offset` and drop segments wholly below it; returns the new start.
 
-        Raises `OffsetOutOfRange` above the high watermark. A lower offset than the present start changes nothing.
+        Raises `OffsetOutOfRange` above the high watermark, `StorageError`. A lower offset than the present start
+        changes nothing. `log_start_offset` says whether it was raised before something failed.
         """
         with self._commit.quiet(), self._writer:
             self._require_writable()
-            if self._log.raise_log_start(before_offset):
-                self.on_log_start(before_offset)
-                self._log.delete_dead_segments()
+            self._log.raise_log_start(before_offset, self.on_log_start)
+            self._log.delete_dead_segments()
             return self._log.view.log_start_offset
 
-    def truncate_to(self, offset: int) -> None:
+    def enforce_retention(self, now_ms: int) -> int:
+        """Drop the segments that `retention.ms` and `retention.bytes` let go at `now_ms`; returns the log start offset.
+
+        Where that is all of them the active segment rolls first, so that its file goes too. Raises `StorageError`.
+        """
+        with self._commit.quiet(), self._writer:
+            self._require_writable()
+            log, view = self._log, self._log.view
+            ends = (view.high_watermark, view.log_end_offset)
+            start = retention.log_start_to_keep(view.segments, log.config, now_ms, *ends)
+            if start == view.log_end_offset and log.segments[-1].size_bytes:
+                log.roll()
+            log.raise_log_start(start, self.on_log_start)
+            log.delete_dead_segments()
+            return log.view.log_start_offset
+
+    def roll(self) -> None:
+        """Begin a new segment, unless the active one is empty: what lies before can then be deleted whole."""
+        with self._writer:
+            self._require_writable()
+            if self._log.segments[-1].size_bytes:
+                self._log.roll()
+
+    def truncate_to(self, offset: int, *, unclean: bool = False) -> None:
         """Drop every record at or above `offset`, as a follower does whose leader has another history.
 
         Views that were read before stay valid and as they were. Raises `InvariantError` below the high watermark:
-        what consumers have seen is never taken back.
+        what consumers have seen is never taken back, but with `unclean`, after an election that decided to.
         """
         with self._commit.quiet(), self._writer:
             self._require_writable()
+            if unclean:
+                truncation.sink_high_watermark(self._log, offset)
             self._log.require_truncatable(offset)
             if offset < self._log.recovery_point:
                 self._log.recovery_point = offset
@@ -328,6 +456,11 @@ class Partition:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError(f"partition {self.topic}-{self.index} is closed")
+
+    def _require_leadable(self) -> None:
+        self._require_writable()
+        if self._follows:
+            raise NotLeader(f"this replica of {self.topic}-{self.index} does not lead it: ask for its leader")
 
     def _require_writable(self) -> None:
         self._require_open()

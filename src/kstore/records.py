@@ -17,12 +17,14 @@ from kstore.limits import INT32_MAX
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from kstore._native.columns import Columns
+
 BATCH_BYTES_MAX = 1_048_588
 """Kafka's default of max.message.bytes: 1 MiB, and room for the batch's own fields."""
 
 
 def encode_batches(
-    records: Iterable[Any],
+    records: Iterable[Any] | Columns,
     *,
     base_offset: int = 0,
     timestamp_ms: int | None = None,
@@ -40,7 +42,8 @@ def encode_batches(
     Parameters
     ----------
     records
-        An iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`.
+        An iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `kstore.Record`; or `kstore.Columns`,
+        of which no object is made for any record.
     base_offset
         Offset of the first record; the others count on from it. A log sets its own.
     timestamp_ms

@@ -62,11 +62,12 @@ def install() -> Path:
 
 def driver_classes() -> Path:
     """The compiled Driver.java, kept in the cache under the digest of its source."""
+    libs = install()
     source = SOURCES / "Driver.java"
-    classes = cache() / f"driver-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    classes = libs / f"driver-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if not (classes / "Driver.class").exists():
-        with tempfile.TemporaryDirectory(dir=cache()) as fresh:
-            command = ["javac", "-nowarn", "-Xlint:none", "-XDsuppressNotes", "-d", fresh, "-cp", f"{install()}/*"]
+        with tempfile.TemporaryDirectory(dir=libs) as fresh:
+            command = ["javac", "-nowarn", "-Xlint:none", "-XDsuppressNotes", "-d", fresh, "-cp", f"{libs}/*"]
             subprocess.run([*command, str(source)], check=True)
             shutil.copytree(fresh, classes, dirs_exist_ok=True)
     return classes

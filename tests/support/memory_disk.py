@@ -40,7 +40,7 @@ class MemoryDisk:
         prefix = directory + "/"
         return sorted({path[len(prefix) :].split("/")[0] for path in self.files if path.startswith(prefix)})
 
-    def is_dir(self, path):
+    def is_dir(self, path, *, follow=True):
         return any(name.startswith(path + "/") for name in self.files)
 
     def write_file_atomic(self, path, data):
@@ -50,6 +50,10 @@ class MemoryDisk:
     def write_file(self, path, data):
         self.did(f"write_file {path}")
         self.files[path] = bytes(data)
+
+    def rename(self, source, target):
+        self.did("rename")
+        self.files[target] = self.files.pop(source)
 
     def unlink(self, path):
         self.did(f"unlink {path}")

@@ -8,16 +8,25 @@ nothing of segments or files, so that it cannot make the same mistake as the cod
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kstore._native import batch as native
 from kstore.config import StoreConfig
 from kstore.store import Store
 from kstore.testing.simdisk import SimDisk
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from kstore.partition import Partition
 
 ROOT = "/data"
 
 Stored = tuple[bytes | None, bytes | None, int]
 """Key, value, timestamp."""
+
+NOTHING: Stored = (None, None, -1)
+"""Stands for an offset below the log's first batch."""
 
 
 def clock() -> int:
@@ -36,6 +45,8 @@ class History:
     """The death of the process alone keeps at least so many: what an append has returned for."""
     high: int
     """What was submitted so far."""
+    start: tuple[int, int] | None = None
+    """Between which the log start lies if this is what became of the log; None for the promise's own bounds."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Promise:
     """One partition."""
 
     histories: tuple[History, ...]
-    """One, or two while a truncation is under way: the old or the new one."""
+    """One, or several while a truncation is under way: the old one, the new one, what may lie between."""
     start_low: int = 0
     start_high: int = 0
     """The log start offset lies between them."""
@@ -69,6 +80,20 @@ class Promise:
 
     def truncated(self) -> Promise:
         return replace(self, histories=self.histories[-1:])
+
+    def starting_over(self, offset: int, base_offset: int) -> Promise:
+        """The log is to go whole, and to go on at `offset`; the first batch may begin at `base_offset`.
+
+        The new start is written first: only with it may anything be missing.
+        """
+        (h,) = self.histories
+        cut = replace(h, low=0, kept=0, start=(offset, max(offset, self.start_low)))
+        fresh = History([NOTHING] * base_offset, offset, offset, offset, (offset, offset))
+        return replace(self, histories=(h, cut, fresh))
+
+    def started_over(self) -> Promise:
+        fresh = self.histories[-1]
+        return Promise((replace(fresh, start=None),), fresh.high, fresh.high)
 
     def starting(self, offset: int) -> Promise:
         return replace(self, start_high=max(offset, self.start_high))
@@ -97,13 +122,18 @@ def reopen(disk: SimDisk, config: dict[str, Any] | None = None) -> Store:
     return Store(ROOT, StoreConfig.parse(config), disk, clock, background=False)
 
 
-def read_all(store: Store, topic: str, index: int) -> tuple[int, list[Stored]]:
-    """Log start offset and every record from there to the end; offsets must have no hole."""
+def read_all(store: Store, topic: str, index: int, *, epochs: bool = True) -> tuple[int, list[Stored]]:
+    """Log start offset and every record from there to the end; offsets must have no hole.
+
+    `epochs` asks that the lineage fits, too: what a failed truncation leaves to readers has lost it.
+    """
     partition = store.partition(topic, index)
     offset, end = partition.log_start_offset, partition.log_end_offset
     found: list[Stored] = []
     while offset < end:
         batches = partition.read(offset, max_bytes=1 << 20)
+        if epochs:
+            _check_epochs(partition, batches.buffer)
         for record in batches:
             if record.offset < offset:
                 continue
@@ -118,6 +148,16 @@ def read_all(store: Store, topic: str, index: int) -> tuple[int, list[Stored]]:
     return partition.log_start_offset, found
 
 
+def _check_epochs(partition: Partition, batches: Buffer) -> None:
+    """I10: the lineage says of every batch the epoch that it carries."""
+    lineage = partition.log.derived.epochs.entries
+    for header in native.headers(batches):
+        noted = [entry.epoch for entry in lineage if entry.start_offset <= header.base_offset]
+        first = min((entry.epoch for entry in lineage), default=-1)
+        if header.leader_epoch != (noted[-1] if noted else first):
+            raise BrokenPromise(f"{partition}: {header.base_offset} is of epoch {header.leader_epoch}, not {lineage}")
+
+
 def check(store: Store, promises: Promises, *, power_loss: bool) -> None:
     """Compare an open store with what was promised; raises `BrokenPromise`."""
     topics = set(store.topics())
@@ -126,17 +166,19 @@ def check(store: Store, promises: Promises, *, power_loss: bool) -> None:
     for (topic, index), promise in promises.partitions.items():
         if topic in topics:
             start, found = read_all(store, topic, index)
-            _compare(f"{topic}-{index}", promise, start, found, power_loss)
+            compare(f"{topic}-{index}", promise, start, found, power_loss=power_loss)
 
 
-def _compare(name: str, promise: Promise, start: int, found: list[Stored], power_loss: bool) -> None:
-    if not promise.start_low <= start <= promise.start_high:
-        raise BrokenPromise(f"{name}: log start {start} is not in {promise.start_low} to {promise.start_high}")
+def compare(name: str, promise: Promise, start: int, found: list[Stored], *, power_loss: bool) -> None:
+    """Compare what lies from the log start on with what was promised; raises `BrokenPromise`."""
     end = start + len(found)
     complaints = []
     for history in promise.histories:
         least = history.low if power_loss else history.kept
-        if not least <= end <= history.high:
+        lowest, highest = history.start or (promise.start_low, promise.start_high)
+        if not lowest <= start <= highest:
+            complaints.append(f"starts at {start}, not in {lowest} to {highest}")
+        elif not least <= end <= history.high:
             complaints.append(f"ends at {end}, not in {least} to {history.high}")
         elif found != history.records[start:end]:
             at = next(i for i, (a, b) in enumerate(zip(found, history.records[start:end], strict=True)) if a != b)

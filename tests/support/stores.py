@@ -40,6 +40,8 @@ def new_partition(disk=None, *, clock=None, topic="t", **config):
 
 def kill(store):
     """The end of a killed process: nothing more is written, the lock is free, the page cache stays."""
+    if store._ticker is not None:
+        store._ticker.stop()
     for partition in store._partitions.values():
         partition.close(clean=False)
     store._closed = True

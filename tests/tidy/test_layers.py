@@ -22,6 +22,7 @@ LAYERS: dict[str, float] = {
     # layer 1: bytes and files
     "_native": 1.0,
     "primitives": 1.0,
+    "lineage": 1.0,
     "records": 1.5,
     # layer 2: siblings
     "log": 2.0,
@@ -29,15 +30,20 @@ LAYERS: dict[str, float] = {
     "wire": 2.0,
     "groups": 2.0,
     "kraft": 2.0,
+    "security": 2.0,
     # layer 3: one log and its writer
     "partition": 3.0,
+    "parking": 3.0,
+    "resigning": 3.0,
+    "fetched": 3.05,
+    "replica": 3.1,
     # layer 4: directories of partitions
     "store": 4.0,
     "inspect": 4.1,
     "graduation": 4.2,
     # layer 5: the broker
-    "broker": 5.0,
     "cluster": 5.0,
+    "broker": 5.1,
     # the public face: what `import kstore` offers. Nothing below layer 6 may look at it.
     "": 5.5,
     # layer 6: what a user runs

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kstore.config import BROKER_SYNONYMS, StoreConfig, TopicConfig
+from kstore.config import BROKER_SYNONYMS, BrokerConfig, StoreConfig, TopicConfig
 from kstore.errors import InvalidConfig
 
 KAFKA_DEFAULTS = {
@@ -129,9 +129,9 @@ def test_a_config_does_not_change():
         TopicConfig().segment_bytes = 1
 
 
-@pytest.mark.parametrize(("policy", "dense"), [("delete", True), ("compact", False), ("compact,delete", False)])
-def test_offsets_have_holes_only_where_compaction_may_run(policy, dense):
-    assert TopicConfig.parse({"cleanup.policy": policy}).dense is dense
+@pytest.mark.parametrize(("policy", "compacts"), [("delete", False), ("compact", True), ("compact,delete", True)])
+def test_a_policy_says_whether_compaction_may_leave_holes(policy, compacts):
+    assert TopicConfig.parse({"cleanup.policy": policy}).compacts is compacts
 
 
 def test_broker_keys_become_the_defaults_of_topics():
@@ -140,6 +140,11 @@ def test_broker_keys_become_the_defaults_of_topics():
     assert store.topic(None).segment_bytes == 2 << 20
     assert store.topic({"segment.bytes": 3 << 20}).segment_bytes == 3 << 20
     assert store.topic({"segment.bytes": 3 << 20}).max_message_bytes == 77
+
+
+def test_a_brokers_default_that_only_a_topic_acts_on_is_a_default_too():
+    store = BrokerConfig.parse({"log.cleaner.delete.retention.ms": "7", "compression.zstd.level": "9"}).store
+    assert (store.topic(None).delete_retention_ms, store.topic(None).compression_zstd_level) == (7, 9)
 
 
 def test_every_broker_synonym_is_the_name_of_a_topic_key():

@@ -74,5 +74,13 @@ def test_a_locked_directory_names_its_holder_and_the_way_around():
 
 def test_what_a_peer_may_repeat_is_marked():
     assert {kind.__name__ for kind in ALL if kind.retriable} == {
-        "NotEnoughReplicas", "NotLeader", "StaleEpoch", "StoreLocked", "UnknownEpoch",
+        "NotEnoughReplicas", "NotEnoughReplicasAfterAppend", "NotLeader", "RequestTimedOut", "StaleEpoch",
+        "StoreLocked", "UnknownEpoch",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ["read", "open"])
+def test_a_read_that_fails_speaks_of_no_storing(action):
+    said = str(errors.StorageError(13, "/d/f", action, "Permission denied", final=False))
+    assert "stored" not in said
+    assert "try again" in said

@@ -48,6 +48,14 @@ def test_batches_stay_below_kafkas_default_limit() -> None:
     assert max(sizes) <= 1_048_588
 
 
+@pytest.mark.parametrize("size", [55, 56, 57, 63, 64, 65, *range(8180, 8200), 16_380, 16_390])
+def test_many_values_of_one_size_come_back(size: int) -> None:
+    values = [bytes([i]) * size for i in range(130)]
+    data = kstore.encode_batches(values, timestamp_ms=5, batch_bytes_max=1 << 30)
+    batch.check(data)
+    assert [r.value for r in kstore.decode_batches(data)] == values
+
+
 @pytest.mark.parametrize("compression", ["lz5", "GZIP", "", 3])
 def test_an_unknown_codec_is_refused(compression: object) -> None:
     with pytest.raises(kstore.UsageError, match="is not one of none, gzip, snappy, lz4, zstd"):

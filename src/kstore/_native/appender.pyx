@@ -43,6 +43,7 @@ if limits.STAGING_BYTES != STAGING_BYTES:
     raise AssertionError("appender and limits disagree on the staging buffer")
 
 cdef long long INT32_MAX = limits.INT32_MAX
+cdef long long INT64_MAX = limits.INT64_MAX
 cdef list idle_stagings = []            # shared by all appenders: a store may hold thousands of active segments
 
 
@@ -88,6 +89,8 @@ cdef class Appender:
         cdef int error
         PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
         try:
+            if info.offsets > INT64_MAX - next_offset:
+                raise UsageError(f"{info.offsets} offsets from {next_offset} on: {INT64_MAX} is the end of every log")
             self.admit(view.len, info, next_offset, next_offset + info.offsets)
             if info.batches == 1:
                 error = self.write_one(<const unsigned char*>view.buf, view.len, next_offset, leader_epoch)

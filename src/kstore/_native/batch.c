@@ -43,6 +43,7 @@ static int64_t records_count_max(int64_t size, int codec)
 static ks_status sane(const ks_batch_header *h)
 {
     if (h->base_offset < 0 || h->last_offset_delta < 0 || h->last_offset < h->base_offset) return KS_BAD_HEADER;
+    if (h->last_offset == INT64_MAX) return KS_BAD_HEADER; /* the end behind it would be no offset */
     if (h->records_count < 0 || h->records_count > (int64_t)h->last_offset_delta + 1) return KS_BAD_HEADER;
     if (h->records_count > records_count_max(h->size_bytes - KS_BATCH_HEADER_BYTES, h->attributes & KS_CODEC_MASK))
         return KS_BAD_HEADER;

@@ -4,8 +4,8 @@
  * record looks like (`record.h`) and of files. Called by `batch.pyx`, `batches.pyx`, `records.pyx` and the segment.
  *
  *   1. No function reads at or past `end`.
- *   2. After KS_OK of a parse: 61 <= size_bytes <= INT32_MAX + 12, base_offset >= 0, last_offset >= base_offset and no
- *      overflow, 0 <= records_count <= last_offset_delta + 1, and that many records can be in the bytes that there are.
+ *   2. After KS_OK of a parse: 61 <= size_bytes <= INT32_MAX + 12, 0 <= base_offset <= last_offset < INT64_MAX,
+ *      0 <= records_count <= last_offset_delta + 1, and that many records can be in the bytes that there are.
  *   3. Stamping changes only bytes that the checksum leaves out: that is why Kafka put them in front of it.
  */
 #ifndef KSTORE_BATCH_H

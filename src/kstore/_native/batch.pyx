@@ -198,9 +198,10 @@ def check(buffer, *, bint client=True, records="auto"):
 
     `client` refuses what only a broker may write (LogValidator): control batches, LogAppendTime, the delete horizon,
     reserved bits, empty batches, gaps between records, unknown codecs. `records` says whose records are walked too:
-    True all of them, compressed ones unpacked for it; False none; "auto" those of uncompressed batches of up to
-    4 KiB, which costs about a tenth of writing them at most. A batch with a fitting checksum and records that
-    contradict its header is found when it is read, at the latest; a broker asks for True.
+    True all of them, compressed ones unpacked for it; "known" the same, but for codecs that are not installed;
+    False none; "auto" those of uncompressed batches of up to 4 KiB, which costs about a tenth of writing them at
+    most. A batch with a fitting checksum and records that contradict its header is found when it is read, at the
+    latest; a broker asks for "known".
 
     Raises `InvalidBatch` with the position of the first bad batch, or for an empty buffer; nothing was changed.
     """
@@ -210,7 +211,7 @@ def check(buffer, *, bint client=True, records="auto"):
     cdef const unsigned char* data
     cdef int status
     cdef long long walk_bytes_max = AUTO_WALK_BYTES_MAX
-    if records is not "auto" and records != "auto":
+    if records != "auto":
         walk_bytes_max = INT64_MAX if records else 0
     PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
     try:
@@ -225,15 +226,16 @@ def check(buffer, *, bint client=True, records="auto"):
         if status != KS_OK:
             raise invalid(status, bad, bad - data)
         if walk_bytes_max == INT64_MAX and info.codecs & ~1:
-            check_compressed(buffer, data, data + view.len, client)
+            check_compressed(buffer, data, data + view.len, client, records == "known")
     finally:
         PyBuffer_Release(&view)
     return info_object(&info)
 
 
-cdef check_compressed(buffer, const unsigned char* data, const unsigned char* end, bint client):
+cdef check_compressed(buffer, const unsigned char* data, const unsigned char* end, bint client, bint only_known):
     """Unpack the compressed batches of a buffer whose batches are all good, and walk their records."""
     from kstore import compression, limits
+    from kstore.errors import MissingCodec
     cdef const unsigned char* p = data
     cdef ks_batch_header header
     cdef Py_buffer view
@@ -248,6 +250,11 @@ cdef check_compressed(buffer, const unsigned char* data, const unsigned char* en
                     limits.DECOMPRESSED_BYTES_MAX)
             except ValueError as error:
                 raise InvalidBatch(str(error), p - data, INVALID_RECORD) from None
+            except MissingCodec:
+                if not only_known:
+                    raise
+                p += header.size_bytes
+                continue
             PyObject_GetBuffer(unpacked, &view, PyBUF_SIMPLE)
             try:
                 with nogil:

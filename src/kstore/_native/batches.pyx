@@ -20,10 +20,10 @@ from kstore._native.batch cimport (
     ks_batch_check, ks_batch_parse, ks_batch_reason,
 )
 from kstore._native.record cimport (
-    bytes_or_none, ks_columns, ks_delta_fits, ks_record, ks_record_read, ks_record_timestamp, ks_records_columns,
-    make_record,
+    ks_columns, ks_delta_fits, ks_record, ks_record_read, ks_records_columns, make_record,
 )
 from kstore._native.columns cimport Columns, columns_of
+from kstore._native.mold cimport Mold
 from kstore._native.status cimport KS_BAD_COUNT, KS_BAD_RECORD, KS_OK, ks_status
 
 from kstore.errors import CorruptionError, UsageError
@@ -60,15 +60,15 @@ cdef class Batches:
         self.count = -1
 
     def __iter__(self):
-        return make_iterator(self, False, 0, False)
+        return start(_Records.__new__(_Records), self, False, 0)
 
     def records(self, *, bint control=False, from_offset=None):
         """Iterate over the records, control records too with `control`, from `from_offset` on."""
-        return make_iterator(self, control, 0 if from_offset is None else from_offset, False)
+        return start(_Records.__new__(_Records), self, control, 0 if from_offset is None else from_offset)
 
     def tuples(self, *, from_offset=None):
         """Iterate over `(offset, timestamp_ms, key, value)`: less work than records where that is all one needs."""
-        return make_iterator(self, False, 0 if from_offset is None else from_offset, True)
+        return start(_Tuples.__new__(_Tuples), self, False, 0 if from_offset is None else from_offset)
 
     @property
     def next_offset(self):
@@ -191,12 +191,10 @@ cdef object unpack(Batches batches, Py_ssize_t at, const ks_batch_header* header
 # -- records -----------------------------------------------------------------------------------------------------
 
 
-@cython.final
-cdef class _Records:
-    """Iterates over the records of a `Batches`."""
+cdef class _Cursor:
+    """Goes over the records of a `Batches`; the two iterators differ only in what they make of one."""
     cdef Batches batches
     cdef bint control
-    cdef bint as_tuples
     cdef long long from_offset
     cdef Py_buffer view                   # of all the batches
     cdef bint held
@@ -220,14 +218,15 @@ cdef class _Records:
     def __iter__(self):
         return self
 
-    def __next__(self):
-        cdef ks_record read
+    @cython.final
+    cdef bint step(self, ks_record* read) except -1:
+        """Read the next record that is asked for; False at the end."""
         cdef ks_status status
         while True:
             while self.left == 0:
                 if not self.open_batch():
-                    raise StopIteration
-            status = ks_record_read(&self.p, self.end, &read)
+                    return False
+            status = ks_record_read(&self.p, self.end, read)
             if status == KS_OK and not ks_delta_fits(read.offset_delta, self.last_delta, &self.header.fields):
                 status = KS_BAD_RECORD
             self.left -= 1
@@ -239,14 +238,10 @@ cdef class _Records:
                 raise corrupt_batch(self.batches, self.batch_at,
                                     KS_BAD_COUNT if self.p == self.end else status, &self.header.fields)
             self.last_delta = read.offset_delta
-            if self.header.fields.base_offset + read.offset_delta < self.from_offset:
-                continue
-            if self.as_tuples:
-                return (self.header.fields.base_offset + read.offset_delta,
-                        ks_record_timestamp(&self.header.fields, read.timestamp_delta),
-                        bytes_or_none(read.key, read.key_size), bytes_or_none(read.value, read.value_size))
-            return make_record(&read, self.header)
+            if self.header.fields.base_offset + read.offset_delta >= self.from_offset:
+                return True
 
+    @cython.final
     cdef bint open_batch(self) except -1:
         """Go to the next batch that is seen; False at the end."""
         cdef const unsigned char* data = <const unsigned char*>self.view.buf
@@ -290,16 +285,37 @@ cdef class _Records:
         return False
 
 
-cdef _Records make_iterator(Batches batches, bint control, long long from_offset, bint as_tuples):
-    cdef _Records records = _Records.__new__(_Records)
-    records.batches = batches
-    records.control = control
-    records.from_offset = from_offset
-    records.as_tuples = as_tuples
-    records.expected = batches.start_offset
-    PyObject_GetBuffer(batches.buffer, &records.view, PyBUF_SIMPLE)
-    records.held = True
-    return records
+@cython.final
+cdef class _Records(_Cursor):
+    def __next__(self):
+        cdef ks_record read
+        if not self.step(&read):
+            raise StopIteration
+        return make_record(&read, self.header)
+
+
+@cython.final
+cdef class _Tuples(_Cursor):
+    cdef Mold mold
+
+    def __cinit__(self):
+        self.mold = Mold()
+
+    def __next__(self):
+        cdef ks_record read
+        if not self.step(&read):
+            raise StopIteration
+        return self.mold.cast(&read, &self.header.fields)
+
+
+cdef object start(_Cursor cursor, Batches batches, bint control, long long from_offset):
+    cursor.batches = batches
+    cursor.control = control
+    cursor.from_offset = from_offset
+    cursor.expected = batches.start_offset
+    PyObject_GetBuffer(batches.buffer, &cursor.view, PyBUF_SIMPLE)
+    cursor.held = True
+    return cursor
 
 
 cdef int check_batch(Batches batches, Py_ssize_t at, const unsigned char* data, Py_ssize_t length) except -1:

@@ -1,10 +1,21 @@
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Buffer
 
 @final
 class Columns:
+    def __init__(
+        self,
+        buffer: Buffer,
+        value_starts: ArrayLike,
+        value_ends: ArrayLike,
+        *,
+        key_starts: ArrayLike | None = None,
+        key_ends: ArrayLike | None = None,
+        timestamps: ArrayLike | None = None,
+    ) -> None: ...
     @property
     def buffer(self) -> memoryview: ...
     @property

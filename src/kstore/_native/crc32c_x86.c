@@ -210,119 +210,53 @@ SSE42 static inline uint32_t join(uint32_t folded, const struct streams *s, size
 
 /* -- avx2 -------------------------------------------------------------------------------------------------------- */
 
-#define ROUND_AVX2 (4 * 32 + 3 * 8 * ROUND_WORDS)
+AVX2 static inline __m256i load_avx2(const unsigned char *p) { return _mm256_loadu_si256((const void *)p); }
 
-typedef struct { __m256i a, b, c, d; } lanes_8;
+AVX2 static inline __m256i broadcast_avx2(const uint64_t *k) { return _mm256_broadcastsi128_si256(load_16(k)); }
 
-AVX2 static inline __m256i load_32(const unsigned char *p) { return _mm256_loadu_si256((const void *)p); }
+AVX2 static inline __m256i add_avx2(__m256i lanes, uint32_t state)
+{
+    return _mm256_xor_si256(lanes, _mm256_zextsi128_si256(_mm_cvtsi32_si128((int)state)));
+}
 
-AVX2 static inline __m256i fold_2(__m256i lanes, __m256i k, __m256i next)
+AVX2 static inline __m256i fold_avx2(__m256i lanes, __m256i k, __m256i next)
 {
     __m256i first = _mm256_clmulepi64_epi128(lanes, k, 0x00), last = _mm256_clmulepi64_epi128(lanes, k, 0x11);
     return _mm256_xor_si256(_mm256_xor_si256(first, last), next);
 }
 
-AVX2 static inline lanes_8 begin_8(uint32_t state, const unsigned char *p)
-{
-    __m256i register_first = _mm256_zextsi128_si256(_mm_cvtsi32_si128((int)state));
-    return (lanes_8){_mm256_xor_si256(load_32(p), register_first), load_32(p + 32), load_32(p + 64), load_32(p + 96)};
-}
-
-AVX2 static inline void fold_8(lanes_8 *v, __m256i k, const unsigned char *p)
-{
-    v->a = fold_2(v->a, k, load_32(p));
-    v->b = fold_2(v->b, k, load_32(p + 32));
-    v->c = fold_2(v->c, k, load_32(p + 64));
-    v->d = fold_2(v->d, k, load_32(p + 96));
-}
-
-AVX2 static inline __m256i join_8(const lanes_8 *v)
-{
-    __m256i k = _mm256_broadcastsi128_si256(load_16(fold_64));
-    __m256i ac = fold_2(v->a, k, v->c), bd = fold_2(v->b, k, v->d);
-    return fold_2(ac, _mm256_broadcastsi128_si256(load_16(fold_32)), bd);
-}
-
-AVX2 static inline __m128i join_2(__m256i lanes)
+AVX2 static inline __m128i lane_avx2(__m256i lanes)
 {
     return fold_lane(_mm256_castsi256_si128(lanes), load_16(fold_16), _mm256_extracti128_si256(lanes, 1));
 }
 
-AVX2 static uint32_t both_avx2(uint32_t state, const unsigned char *p, size_t rounds)
-{
-    struct streams s = streams_at(p + 128 * rounds, rounds);
-    __m256i k = _mm256_broadcastsi128_si256(load_16(fold_128));
-    lanes_8 v = begin_8(state, p);
-    one_round(&s);
-    for (size_t round = 1; round < rounds; round++) {
-        p += 128;
-        v.a = fold_2(v.a, k, load_32(p));
-        one_word(&s, 0);
-        v.b = fold_2(v.b, k, load_32(p + 32));
-        one_word(&s, 1);
-        v.c = fold_2(v.c, k, load_32(p + 64));
-        one_word(&s, 2);
-        v.d = fold_2(v.d, k, load_32(p + 96));
-        next_round(&s);
-    }
-    return join(finish(join_2(join_8(&v)), p, 0), &s, rounds);
-}
-
-AVX2 uint32_t ks_crc32c_avx2(uint32_t state, const unsigned char *p, size_t n)
-{
-    while (n >= BOTH_FROM) {
-        size_t rounds = n / ROUND_AVX2 < ROUNDS_MAX ? n / ROUND_AVX2 : ROUNDS_MAX;
-        state = both_avx2(state, p, rounds);
-        p += ROUND_AVX2 * rounds;
-        n -= ROUND_AVX2 * rounds;
-    }
-    if (n < 256) return ks_crc32c_sse42(state, p, n);
-    __m256i k = _mm256_broadcastsi128_si256(load_16(fold_128));
-    lanes_8 v = begin_8(state, p);
-    for (p += 128, n -= 128; n >= 128; p += 128, n -= 128) fold_8(&v, k, p);
-    __m256i lanes = join_8(&v);
-    k = _mm256_broadcastsi128_si256(load_16(fold_32));
-    for (; n >= 32; p += 32, n -= 32) lanes = fold_2(lanes, k, load_32(p));
-    return finish(join_2(lanes), p, n);
-}
+#define TARGET AVX2
+#define OF(name) name##_avx2
+#define LANES __m256i
+#define BYTES 32
+#define FOLD_ONE fold_32
+#define FOLD_TWO fold_64
+#define FOLD_FOUR fold_128
+#include "crc32c_fold.h"
 
 /* -- avx512 ------------------------------------------------------------------------------------------------------ */
 
-#define ROUND_AVX512 (4 * 64 + 3 * 8 * ROUND_WORDS)
+AVX512 static inline __m512i load_avx512(const unsigned char *p) { return _mm512_loadu_si512(p); }
 
-typedef struct { __m512i a, b, c, d; } lanes_16;
+AVX512 static inline __m512i broadcast_avx512(const uint64_t *k) { return _mm512_broadcast_i32x4(load_16(k)); }
 
-AVX512 static inline __m512i load_64(const unsigned char *p) { return _mm512_loadu_si512(p); }
+AVX512 static inline __m512i add_avx512(__m512i lanes, uint32_t state)
+{
+    return _mm512_xor_si512(lanes, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
+}
 
-AVX512 static inline __m512i fold_4(__m512i lanes, __m512i k, __m512i next)
+AVX512 static inline __m512i fold_avx512(__m512i lanes, __m512i k, __m512i next)
 {
     __m512i first = _mm512_clmulepi64_epi128(lanes, k, 0x00), last = _mm512_clmulepi64_epi128(lanes, k, 0x11);
     return _mm512_ternarylogic_epi64(first, last, next, 0x96); /* the exclusive or of all three */
 }
 
-AVX512 static inline lanes_16 begin_16(uint32_t state, const unsigned char *p)
-{
-    __m512i register_first = _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state));
-    return (lanes_16){_mm512_xor_si512(load_64(p), register_first), load_64(p + 64), load_64(p + 128),
-                      load_64(p + 192)};
-}
-
-AVX512 static inline void fold_16_lanes(lanes_16 *v, __m512i k, const unsigned char *p)
-{
-    v->a = fold_4(v->a, k, load_64(p));
-    v->b = fold_4(v->b, k, load_64(p + 64));
-    v->c = fold_4(v->c, k, load_64(p + 128));
-    v->d = fold_4(v->d, k, load_64(p + 192));
-}
-
-AVX512 static inline __m512i join_16(const lanes_16 *v)
-{
-    __m512i k = _mm512_broadcast_i32x4(load_16(fold_128));
-    __m512i ac = fold_4(v->a, k, v->c), bd = fold_4(v->b, k, v->d);
-    return fold_4(ac, _mm512_broadcast_i32x4(load_16(fold_64)), bd);
-}
-
-AVX512 static inline __m128i join_4(__m512i lanes)
+AVX512 static inline __m128i lane_avx512(__m512i lanes)
 {
     __m128i k = load_16(fold_16);
     __m128i lane = fold_lane(_mm512_castsi512_si128(lanes), k, _mm512_extracti32x4_epi32(lanes, 1));
@@ -330,43 +264,14 @@ AVX512 static inline __m128i join_4(__m512i lanes)
     return fold_lane(lane, k, _mm512_extracti32x4_epi32(lanes, 3));
 }
 
-AVX512 static uint32_t both_avx512(uint32_t state, const unsigned char *p, size_t rounds)
-{
-    struct streams s = streams_at(p + 256 * rounds, rounds);
-    __m512i k = _mm512_broadcast_i32x4(load_16(fold_256));
-    lanes_16 v = begin_16(state, p);
-    one_round(&s);
-    for (size_t round = 1; round < rounds; round++) {
-        p += 256;
-        v.a = fold_4(v.a, k, load_64(p));
-        one_word(&s, 0);
-        v.b = fold_4(v.b, k, load_64(p + 64));
-        one_word(&s, 1);
-        v.c = fold_4(v.c, k, load_64(p + 128));
-        one_word(&s, 2);
-        v.d = fold_4(v.d, k, load_64(p + 192));
-        next_round(&s);
-    }
-    return join(finish(join_4(join_16(&v)), p, 0), &s, rounds);
-}
-
-AVX512 uint32_t ks_crc32c_avx512(uint32_t state, const unsigned char *p, size_t n)
-{
-    while (n >= BOTH_FROM) {
-        size_t rounds = n / ROUND_AVX512 < ROUNDS_MAX ? n / ROUND_AVX512 : ROUNDS_MAX;
-        state = both_avx512(state, p, rounds);
-        p += ROUND_AVX512 * rounds;
-        n -= ROUND_AVX512 * rounds;
-    }
-    if (n < 256) return ks_crc32c_sse42(state, p, n);
-    __m512i k = _mm512_broadcast_i32x4(load_16(fold_256));
-    lanes_16 v = begin_16(state, p);
-    for (p += 256, n -= 256; n >= 256; p += 256, n -= 256) fold_16_lanes(&v, k, p);
-    __m512i lanes = join_16(&v);
-    k = _mm512_broadcast_i32x4(load_16(fold_64));
-    for (; n >= 64; p += 64, n -= 64) lanes = fold_4(lanes, k, load_64(p));
-    return finish(join_4(lanes), p, n);
-}
+#define TARGET AVX512
+#define OF(name) name##_avx512
+#define LANES __m512i
+#define BYTES 64
+#define FOLD_ONE fold_64
+#define FOLD_TWO fold_128
+#define FOLD_FOUR fold_256
+#include "crc32c_fold.h"
 
 #else
 typedef int ks_no_x86; /* a translation unit may not be empty */

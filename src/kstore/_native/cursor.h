@@ -173,4 +173,22 @@ static inline unsigned char *ks_write_size(unsigned char *p, uint32_t size)
     return ks_write_varint(p, size);
 }
 
+/* Copies like memcpy. Up to 128 bytes it neither calls nor loops: two overlapping halves, whatever the size is. */
+static inline void ks_copy(unsigned char *to, const unsigned char *from, size_t size)
+{
+    if (size > 128 || size < 16) {
+        __asm__("" : "+r"(size)); /* knowing a bound of the size, gcc copies by `rep movs`: 30 cycles to begin with */
+        memcpy(to, from, size);
+    } else if (size >= 64) {
+        memcpy(to, from, 64);
+        memcpy(to + size - 64, from + size - 64, 64);
+    } else if (size >= 32) {
+        memcpy(to, from, 32);
+        memcpy(to + size - 32, from + size - 32, 32);
+    } else {
+        memcpy(to, from, 16);
+        memcpy(to + size - 16, from + size - 16, 16);
+    }
+}
+
 #endif

@@ -31,3 +31,8 @@ cdef class PosixFile(File):
 
 cdef class PythonFile(File):
     pass
+
+
+cdef class RelayedFile(PythonFile):
+    cdef readonly File inner
+    cdef public bint watched

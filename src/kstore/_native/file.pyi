@@ -23,3 +23,8 @@ class PosixFile(File):
 
 class PythonFile(File):
     def __init__(self, path: str) -> None: ...
+
+class RelayedFile(PythonFile):
+    inner: File
+    watched: bool
+    def __init__(self, inner: File) -> None: ...

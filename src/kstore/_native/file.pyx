@@ -307,3 +307,22 @@ cdef class PythonFile(File):
             except BaseException:
                 return EIO
         return 0
+
+
+cdef class RelayedFile(PythonFile):
+    """Base of test doubles over a real file: native writes go straight to it, and to Python only while `watched`."""
+
+    def __init__(self, File inner not None):
+        self.path = inner.path
+        self.inner = inner
+
+    cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
+        if self.watched:
+            return PythonFile.pwrite_all(self, data, length, position)
+        return self.inner.pwrite_all(data, length, position)
+
+    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
+                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+        if self.watched:
+            return PythonFile.pwritev_all(self, head, head_length, body, body_length, position)
+        return self.inner.pwritev_all(head, head_length, body, body_length, position)

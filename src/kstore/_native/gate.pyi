@@ -1,4 +1,4 @@
-from typing import Generic, TypeVar, final
+from typing import Generic, Literal, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -14,8 +14,16 @@ class Gate(Generic[T]):
     segment_bytes: int
     segment_ms: int
     refused_flags: int
+    records: bool | Literal["auto", "known"]
     def __init__(
-        self, result: type[T], *, batch_bytes_max: int, segment_bytes: int, segment_ms: int, refused_flags: int
+        self,
+        result: type[T],
+        *,
+        batch_bytes_max: int,
+        segment_bytes: int,
+        segment_ms: int,
+        refused_flags: int,
+        records: bool | Literal["auto", "known"] = "auto",
     ) -> None: ...
     def append(self, view: View, active: Segment, buffer: Buffer, leader_epoch: int) -> tuple[View, T] | None: ...
     def append_encoded(

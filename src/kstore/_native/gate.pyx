@@ -26,21 +26,26 @@ from kstore._native.batch import check
 
 @cython.final
 cdef class Gate:
-    """`result` makes what an append returns of `(base_offset, next_offset, timestamp_ms, False)`: a tuple's type."""
+    """`result` makes what an append returns of `(base_offset, next_offset, timestamp_ms, False)`: a tuple's type.
+
+    `records` says which records `check` looks at.
+    """
 
     cdef readonly long long batch_bytes_max
     cdef readonly long long segment_bytes
     cdef readonly long long segment_ms
     cdef readonly int refused_flags
+    cdef readonly object records
     cdef type result
 
     def __cinit__(self, type result, *, long long batch_bytes_max, long long segment_bytes, long long segment_ms,
-                  int refused_flags):
+                  int refused_flags, records="auto"):
         self.result = result
         self.batch_bytes_max = batch_bytes_max
         self.segment_bytes = segment_bytes
         self.segment_ms = segment_ms
         self.refused_flags = refused_flags
+        self.records = records
 
     def append(self, View view, Segment active, buffer, int leader_epoch):
         """Check a client's batches, write a stamped copy behind the end of `view`: `(the next view, the result)`.
@@ -48,7 +53,7 @@ cdef class Gate:
         None, with nothing done, where this is not the whole of it. Raises `InvalidBatch`, and OSError as
         `Segment.append` does.
         """
-        cdef AppendInfo info = <AppendInfo>check(buffer)
+        cdef AppendInfo info = <AppendInfo>check(buffer, records=self.records)
         cdef long long end = view.log_end_offset + info.offsets
         if (info.largest_batch_bytes > self.batch_bytes_max or info.flags & self.refused_flags
                 or not self.has_room(active, info, end)):

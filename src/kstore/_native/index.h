@@ -19,40 +19,90 @@ enum { KS_OFFSET_ENTRY_BYTES = 8, KS_TIME_ENTRY_BYTES = 12 };
 static inline int64_t ks_index_int32(const unsigned char *p) { return (int32_t)ks_load_be32(p); }
 static inline int64_t ks_index_int64(const unsigned char *p) { return (int64_t)ks_load_be64(p); }
 
-/* The last slot whose key is <= target, or -1. Random targets would mispredict a branch every other step: the probe
- * is chosen by a conditional move instead, and both probes that may follow are fetched ahead of it. `load` reads the
- * key at an entry. */
-#define KS_INDEX_SEARCH(entries, count, target, entry_bytes, load)                            \
+/* The last slot in [low, high) whose key is <= target; that of `low` is. Random targets would mispredict a branch every
+ * other step: the probe is chosen by a conditional move instead, and both probes that may follow are fetched ahead of
+ * it. `load` reads the key at an entry. */
+#define KS_INDEX_HALVE(entries, low, high, target, entry_bytes, load)                         \
     do {                                                                                      \
-        const unsigned char *low = (entries);                                                 \
-        size_t left = (count);                                                                \
+        const unsigned char *base = (entries) + (low) * (entry_bytes);                        \
+        size_t left = (high) - (low);                                                         \
         while (left > 1) {                                                                    \
-            const unsigned char *middle = low + left / 2 * (entry_bytes);                     \
+            const unsigned char *middle = base + left / 2 * (entry_bytes);                    \
             left -= left / 2;                                                                 \
-            __builtin_prefetch(low + left / 2 * (entry_bytes));                               \
+            __builtin_prefetch(base + left / 2 * (entry_bytes));                              \
             __builtin_prefetch(middle + left / 2 * (entry_bytes));                            \
-            low = load(middle) <= (target) ? middle : low;                                    \
+            base = load(middle) <= (target) ? middle : base;                                  \
         }                                                                                     \
-        return load(low) <= (target) ? (low - (entries)) / (ptrdiff_t)(entry_bytes) : -1;     \
+        return (base - (entries)) / (ptrdiff_t)(entry_bytes);                                 \
     } while (0)
+
+enum {
+    KS_INDEX_WINDOW = 8,  /* entries around a guess, all compared: a cache line's worth, half of it before the guess */
+    KS_INDEX_GUESSES = 3, /* each halves the digits of the error: more than three are an index without a slope */
+    KS_INDEX_GALLOP = 8   /* how many times as far each further step from a wrong guess goes */
+};
+
+/* The last slot whose key is <= target, or -1, in one int32 column of an offset index; the keys are 8 bytes apart.
+ *
+ * Both columns rise nearly evenly, so a straight line from the first entry to the last points into the right cache line
+ * or close to it, and the same slope from there closer still, where halving would wait for memory some ten times in a
+ * large index. How far off the guess still is is found by leaps, so that the worst index costs twice the halving.
+ * Whatever the entries are, only slots below `count` are read. */
+static inline ptrdiff_t ks_offset_index_search_column(const unsigned char *column, size_t count, int64_t target)
+{
+#define KEY(slot) ks_index_int32(column + (slot) * KS_OFFSET_ENTRY_BYTES)
+    if (count == 0) return -1;
+    const int64_t first = KEY(0), last = KEY(count - 1);
+    if (target < first) return -1;
+    if (target >= last) return (ptrdiff_t)count - 1; /* most readers follow the end */
+
+    /* Slots for each unit of the key, in 2^-32. Where entries do not rise it may overflow: a bad guess, no more. */
+    const uint64_t slope = ((uint64_t)(count - 1) << 32) / (uint64_t)(last - first);
+    size_t low = (size_t)((uint64_t)(target - first) * slope >> 32);
+    low = low < count ? low : count - 1;
+    for (int guess = 1;; guess++) {
+        const int64_t move = (int64_t)((uint64_t)(target - KEY(low)) * slope) >> 32;
+        if (guess == KS_INDEX_GUESSES || (move < KS_INDEX_WINDOW / 2 && move >= -KS_INDEX_WINDOW / 2)) break;
+        low = (int64_t)low + move > 0 ? (size_t)((int64_t)low + move) : 0;
+        low = low < count ? low : count - 1;
+        for (int line = -2; line <= 2; line++) /* what comes next is near: wait for all of it at once */
+            __builtin_prefetch(column + low * KS_OFFSET_ENTRY_BYTES + 64 * line);
+    }
+    low = low > KS_INDEX_WINDOW / 2 ? low - KS_INDEX_WINDOW / 2 : 0;
+
+    size_t high = low + KS_INDEX_WINDOW, step = KS_INDEX_WINDOW;
+    if (high < count && KEY(low) <= target && KEY(high) > target) {
+        for (size_t slot = high - 1; slot > high - KS_INDEX_WINDOW; slot--) low += KEY(slot) <= target;
+        return (ptrdiff_t)low;
+    }
+    high = high < count ? high : count;
+    for (; low > 0 && KEY(low) > target; step *= KS_INDEX_GALLOP) {
+        high = low;
+        low = low > step ? low - step : 0;
+    }
+    for (; high < count && KEY(high) <= target; step *= KS_INDEX_GALLOP) {
+        low = high;
+        high = count - high > step ? high + step : count;
+    }
+#undef KEY
+    KS_INDEX_HALVE(column, low, high, target, KS_OFFSET_ENTRY_BYTES, ks_index_int32);
+}
 
 static inline ptrdiff_t ks_offset_index_search(const unsigned char *entries, size_t count, int64_t relative_offset)
 {
-    if (count == 0) return -1;
-    KS_INDEX_SEARCH(entries, count, relative_offset, KS_OFFSET_ENTRY_BYTES, ks_index_int32);
+    return ks_offset_index_search_column(entries, count, relative_offset);
 }
 
 /* The same by the second column, which rises as well. */
 static inline ptrdiff_t ks_offset_index_search_position(const unsigned char *entries, size_t count, int64_t position)
 {
-    if (count == 0) return -1;
-    KS_INDEX_SEARCH(entries + 4, count, position, KS_OFFSET_ENTRY_BYTES, ks_index_int32);
+    return ks_offset_index_search_column(entries + 4, count, position);
 }
 
 static inline ptrdiff_t ks_time_index_search(const unsigned char *entries, size_t count, int64_t timestamp)
 {
-    if (count == 0) return -1;
-    KS_INDEX_SEARCH(entries, count, timestamp, KS_TIME_ENTRY_BYTES, ks_index_int64);
+    if (count == 0 || ks_index_int64(entries) > timestamp) return -1;
+    KS_INDEX_HALVE(entries, (size_t)0, count, timestamp, KS_TIME_ENTRY_BYTES, ks_index_int64);
 }
 
 /* The slot of the first entry that cannot stand where it stands, or -1 when all can: both columns rise strictly, and

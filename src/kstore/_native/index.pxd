@@ -37,7 +37,7 @@ cdef class Entries:
     cdef int take(self, const unsigned char* data, Py_ssize_t count) except -1
     cpdef bytes tail(self, Py_ssize_t start)
     cpdef digest(self)
-    cdef object view(self, object dtype)
+    cdef object view(self, str entry)
 
 
 cdef class OffsetIndex(Entries):

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,11 +17,13 @@ class Entries:
     @property
     def array(self) -> NDArray[Any]: ...
 
+@final
 class OffsetIndex(Entries):
     def lookup(self, offset: int) -> int: ...
     def lookup_many(self, offsets: ArrayLike) -> NDArray[np.int64]: ...
     def sound(self, log_bytes: int) -> int: ...
 
+@final
 class TimeIndex(Entries):
     def slot_below(self, timestamp_ms: int) -> int: ...
     def sound(self) -> int: ...

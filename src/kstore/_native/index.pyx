@@ -13,17 +13,27 @@ Invariants
   3. One writer. Readers take `data`, `count` and a reference to `owner` under the GIL, then may release it.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-import numpy as np
-
 from kstore._native.crc32c cimport ks_crc32c
 
-OFFSET_ENTRY = np.dtype([("relative_offset", ">i4"), ("position", ">i4")])
-TIME_ENTRY = np.dtype([("timestamp", ">i8"), ("relative_offset", ">i4")])
+FIELDS = {
+    "OFFSET_ENTRY": [("relative_offset", ">i4"), ("position", ">i4")],
+    "TIME_ENTRY": [("timestamp", ">i8"), ("relative_offset", ">i4")],
+}
+
+
+def __getattr__(str name):
+    """OFFSET_ENTRY and TIME_ENTRY, made when they are asked for: who only writes and looks up needs no numpy."""
+    if name not in FIELDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import numpy as np
+    return np.dtype(FIELDS[name])
+
 
 cdef enum:
     FIRST_BLOCK_ENTRIES = 64      # a fresh segment costs less than a kilobyte; blocks double from here
@@ -129,12 +139,15 @@ cdef class Entries:
         cdef Py_ssize_t size = self.count * self.entry_bytes()
         return size, ks_crc32c(0, self.data, size)
 
-    cdef object view(self, dtype):
+    cdef object view(self, str entry):
+        import numpy as np
+        dtype = np.dtype(FIELDS[entry])
         if self.count == 0:
             return np.empty(0, dtype)
         return np.frombuffer(self.owner, dtype, self.count)
 
 
+@cython.final
 cdef class OffsetIndex(Entries):
     """Entries `(last offset of a batch, position of the batch)`."""
 
@@ -152,6 +165,7 @@ cdef class OffsetIndex(Entries):
 
     def lookup_many(self, offsets):
         """`lookup` of each of an array of offsets: int64 positions. The GIL is released."""
+        import numpy as np
         cdef const int64_t[::1] targets = np.ascontiguousarray(offsets, dtype=np.int64)
         cdef Py_ssize_t i, slot, count = self.count, n = targets.shape[0]
         cdef const unsigned char* data = self.data
@@ -173,9 +187,10 @@ cdef class OffsetIndex(Entries):
     @property
     def array(self):
         """The entries as a read-only numpy array of `OFFSET_ENTRY`, valid as long as it is held."""
-        return self.view(OFFSET_ENTRY)
+        return self.view("OFFSET_ENTRY")
 
 
+@cython.final
 cdef class TimeIndex(Entries):
     """Entries `(running maximum timestamp, last offset of the batch that set it)`."""
 
@@ -202,7 +217,7 @@ cdef class TimeIndex(Entries):
     @property
     def array(self):
         """The entries as a read-only numpy array of `TIME_ENTRY`, valid as long as it is held."""
-        return self.view(TIME_ENTRY)
+        return self.view("TIME_ENTRY")
 
 
 cdef class Indexes:

@@ -15,11 +15,11 @@ from kstore.errors import CorruptionError
 from kstore._native import scan as scan_module
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
-from kstore._native.batch cimport batch_header, ks_batch_check, ks_batch_header
+from kstore._native.batch cimport KS_CONTROL, batch_header, ks_batch_check, ks_batch_header
 from kstore._native.batches cimport make_batches
 from kstore._native.file cimport File
 from kstore._native.index cimport OffsetIndex, TimeIndex, ks_offset_index_search_position
-from kstore._native.scan cimport KS_WALK_BAD, KS_WALK_END, KS_WALK_FOUND, ks_walk_step
+from kstore._native.scan cimport KS_WALK_BAD, KS_WALK_END, KS_WALK_FOUND, ks_walk_step, producer_row
 from kstore._native.status cimport KS_BAD_HEADER, KS_OK, ks_status
 from kstore._native.stored cimport StoredSegment
 from kstore._native.walk cimport Walk
@@ -232,7 +232,31 @@ cdef class ReadableSegment(StoredSegment):
             file.close()
         return scan_module.examine(source, self.base_offset, end_offset=end_offset, dense=dense)
 
-    def producer_rows(self, long long position, long long end_position):
-        """The rows of `recover().producer_batches` for the batches in `[position, end_position)`, not
-        checked."""
-        return scan_module.producer_rows(self.read(position, end_position), position)
+    def producer_batches(self, long long position=0, long long end_position=-1):
+        """The `ProducerBatch`es among the batches that `headers` walks over; no checksum is read."""
+        cdef long long end = self.size() if end_position < 0 else end_position
+        cdef Walk walk
+        cdef int result
+        cdef Py_buffer view
+        cdef list found = []
+        self.ready(end)
+        walk = self.walk(end)
+        walk.w.position = position
+        result = walk.peek()
+        while result == KS_WALK_FOUND:
+            if walk.w.header.producer_id >= 0:
+                row = None
+                if walk.w.header.attributes & KS_CONTROL:
+                    PyObject_GetBuffer(self.read(walk.w.position, walk.w.position + walk.w.header.size_bytes),
+                                       &view, PyBUF_SIMPLE)
+                    row = producer_row(&walk.w.header, <const unsigned char*>view.buf)
+                    PyBuffer_Release(&view)
+                else:
+                    row = producer_row(&walk.w.header, NULL)
+                if row is not None:
+                    found.append(row)
+            ks_walk_step(&walk.w)
+            result = walk.peek()
+        if result == KS_WALK_BAD:
+            raise walk.damage()
+        return found

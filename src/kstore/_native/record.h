@@ -92,4 +92,56 @@ static inline int32_t ks_sequence_add(int32_t base_sequence, int64_t delta)
     return base_sequence < 0 ? -1 : (int32_t)(((int64_t)base_sequence + delta) & INT32_MAX);
 }
 
+/* The bytes in front of a value in a record without key, headers and time of its own: all but the offset delta follow
+ * from the value's size, and records come in runs of one size. */
+typedef struct ks_lead {
+    uint64_t word;      /* the first eight bytes, the offset delta's left out */
+    size_t value_size;  /* that it was made for; SIZE_MAX: none */
+    uint32_t count_end; /* the offset deltas it is good for end here */
+    uint32_t bytes;
+    uint32_t delta_shift; /* of the offset delta in `word` */
+    unsigned char ninth;
+} ks_lead;
+
+enum {
+    KS_LEAD_END = 1 << 13,            /* offset deltas of up to two bytes: below this */
+    KS_LEAD_VALUE_END = (1 << 13) - 8 /* so that the size of the record, up to 8 bytes more, has two bytes too */
+};
+
+/* A lead for values of `value_size` bytes, below KS_LEAD_VALUE_END, from offset delta `count` on, below KS_LEAD_END:
+ * nine bytes at most, as many as ks_lead has room for. */
+static inline ks_lead ks_lead_of(size_t value_size, uint32_t count)
+{
+    unsigned char bytes[16] = {0}, *p = bytes;
+    ks_lead lead;
+    const int wide = count >= 1u << 6;
+    /* attributes, timestamp delta 0, null key and no headers take a byte each */
+    p = ks_write_size(p, 4 + 1u + (uint32_t)wide + (uint32_t)ks_size_size((uint32_t)value_size) + (uint32_t)value_size);
+    p += 2;
+    lead.delta_shift = (uint32_t)(8 * (p - bytes));
+    if (wide) *p++ = 0x80;
+    p[1] = 1; /* the size of null */
+    p = ks_write_size(p + 2, (uint32_t)value_size);
+    memcpy(&lead.word, bytes, 8);
+    lead.value_size = value_size;
+    lead.count_end = wide ? KS_LEAD_END : 1u << 6;
+    lead.bytes = (uint32_t)(p - bytes);
+    lead.ninth = bytes[8];
+    return lead;
+}
+
+/* Writes the record of a value by its lead; the caller has made room for KS_RECORD_OVERHEAD_BYTES_MAX around it. */
+static inline unsigned char *ks_lead_write(unsigned char *p, const ks_lead *lead, uint32_t count,
+                                           const unsigned char *value)
+{
+    const uint64_t delta = (count << 1 & 0x7f) | count >> 6 << 8;
+    const uint64_t word = lead->word | delta << lead->delta_shift;
+    memcpy(p, &word, 8);
+    p[8] = lead->ninth;
+    p += lead->bytes;
+    ks_copy(p, value, lead->value_size);
+    p[lead->value_size] = 0;
+    return p + lead->value_size + 1;
+}
+
 #endif

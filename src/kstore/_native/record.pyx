@@ -24,6 +24,7 @@ cdef extern from "cursor.h" nogil:
 
 
 @cython.final
+@cython.no_gc              # bytes, text and a header: no cycle leads through them, and a collector has less to visit
 @cython.freelist(64)
 cdef class Record:
     """A record: what a caller appends, or what a batch holds. Immutable.

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from kstore._native.batch cimport ks_append_info, ks_batch_header
 from kstore._native.block cimport Block
+from kstore._native.columns cimport Columns
 
 
 cdef class Encoder:                      # final; one thread at a time
@@ -27,6 +28,7 @@ cdef class Encoder:                      # final; one thread at a time
     cdef int begin(self) except -1
     cdef int grow(self, int64_t size) except -1
     cdef int add_all(self, object records, int64_t timestamp) except -1
+    cdef int add_columns(self, Columns columns, int64_t timestamp) except -1
     cdef Py_ssize_t fill(self, PyObject** items, Py_ssize_t items_count, int64_t timestamp) noexcept
     cdef Py_ssize_t fill_values(self, PyObject** items, Py_ssize_t items_count) noexcept
     cdef unsigned char* end(self) noexcept

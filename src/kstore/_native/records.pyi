@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any, final
 
 from kstore._native.batch import AppendInfo
+from kstore._native.columns import Columns
 from kstore._native.record import Record as Record
 
 @final
@@ -11,7 +12,7 @@ class Encoder:
     def buffer(self) -> memoryview: ...
     def encode(
         self,
-        records: Iterable[Any],
+        records: Iterable[Any] | Columns,
         *,
         base_offset: int = 0,
         leader_epoch: int = -1,

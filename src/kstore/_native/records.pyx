@@ -24,7 +24,10 @@ from kstore._native.batch cimport (
     info_object, ks_append_count, ks_batch_finish, ks_sequence_add,
 )
 from kstore._native.block cimport Block
-from kstore._native.record cimport KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, pack_headers
+from kstore._native.columns cimport Columns, ks_columns_write, ks_open_batch
+from kstore._native.record cimport (
+    KS_RECORD_OVERHEAD_BYTES_MAX, Record as OneRecord, as_bytes, ks_columns, pack_headers,
+)
 
 from kstore.errors import BatchTooLarge, UsageError
 
@@ -40,6 +43,16 @@ cdef extern from "Python.h":
     char* PyBytes_AS_STRING(PyObject* o)
     Py_ssize_t PySequence_Fast_GET_SIZE(object o)
     PyObject** PySequence_Fast_ITEMS(object o)
+
+cdef extern from "record.h" nogil:
+    enum:
+        KS_LEAD_END
+        KS_LEAD_VALUE_END
+    ctypedef struct ks_lead:
+        size_t value_size
+        uint32_t count_end
+    ks_lead ks_lead_of(size_t value_size, uint32_t count)
+    unsigned char* ks_lead_write(unsigned char* p, const ks_lead* lead, uint32_t count, const unsigned char* value)
 
 cdef extern from "cursor.h" nogil:
     int ks_varint_size(int64_t value)
@@ -88,23 +101,24 @@ cdef class Encoder:
                bint transactional=False, bint control=False, bint log_append_time=False, record_bytes_max=None):
         """Encode `records` into batches that take offsets from `base_offset` on; returns their `AppendInfo`.
 
-        `records` is an iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `Record`; those without
-        a time get `timestamp_ms`. A batch is closed where the next record would lift it, not yet compressed, above
-        `batch_bytes_max` (None: above 2 GiB); one that its codec makes larger than that is stored as it is. A record
-        that needs a larger batch is refused, or with `record_bytes_max` gets one of its own up to that size. No
-        record gives no batch.
+        `records` are `Columns`, or an iterable of value `bytes`, `(key, value)`, `(key, value, headers)` or `Record`;
+        those without a time get `timestamp_ms`. A batch is closed where the next record would lift it, not yet
+        compressed, above `batch_bytes_max` (None: above 2 GiB); one that its codec makes larger than that is stored
+        as it is. A record that needs a larger batch is refused, or with `record_bytes_max` gets one of its own up to
+        that size. No record gives no batch.
 
         Raises `BatchTooLarge` for a record that does not fit alone, `UsageError` for other types, `MissingCodec`.
         """
         cdef int64_t timestamp = -1 if timestamp_ms is None else timestamp_ms
         if self.busy:
             raise UsageError("this encoder is at work in another call")
-        if isinstance(records, (str, bytes, bytearray, memoryview)) or not hasattr(records, "__iter__"):
-            raise UsageError(f"records are a list of bytes, pairs or Records, not one {type(records).__name__}")
-        if not 0 <= base_offset <= BASE_OFFSET_MAX or (producer_id >= 0 and not 0 <= producer_epoch <= 0x7fff):
-            raise UsageError(f"no batch has base offset {base_offset}, producer id {producer_id}, "
-                             f"producer epoch {producer_epoch}")
-        if type(records) is not list and type(records) is not tuple:
+        if not 0 <= base_offset <= BASE_OFFSET_MAX:
+            raise UsageError(f"no batch is made at base offset {base_offset}: 0 to {BASE_OFFSET_MAX}")
+        if producer_id >= 0 and not 0 <= producer_epoch <= 0x7fff:
+            raise UsageError(f"no batch has producer id {producer_id}, producer epoch {producer_epoch}")
+        if type(records) is not list and type(records) is not tuple and type(records) is not Columns:
+            if isinstance(records, (str, bytes, bytearray, memoryview)) or not hasattr(records, "__iter__"):
+                raise UsageError(f"records are a list of bytes, pairs or Records, not one {type(records).__name__}")
             records = list(records)
         self.busy = True
         try:
@@ -122,7 +136,10 @@ cdef class Encoder:
             self.alone_bytes_max = (self.batch_bytes_max if record_bytes_max is None
                                     else max(self.batch_bytes_max, min(record_bytes_max, INT32_MAX)))
             self.begin()
-            self.add_all(records, timestamp)
+            if type(records) is Columns:
+                self.add_columns(<Columns>records, timestamp)
+            else:
+                self.add_all(records, timestamp)
             if self.count:
                 self.close_batch()
             self.block.length = self.used
@@ -163,33 +180,66 @@ cdef class Encoder:
                 i += 1
         return 0
 
+    cdef int add_columns(self, Columns columns, int64_t timestamp) except -1:
+        """Every record of a table; an object is made only of one that begins a batch or for which memory must grow."""
+        cdef ks_columns rows
+        cdef ks_open_batch batch
+        cdef Py_buffer view
+        cdef unsigned char* p
+        cdef int64_t i = 0, largest
+        if columns.table is None:
+            raise UsageError("these columns were never filled")
+        rows = columns.rows()
+        PyObject_GetBuffer(columns.buffer, &view, PyBUF_SIMPLE)
+        try:
+            rows.origin = <const unsigned char*>view.buf
+            while i < columns.count:
+                if self.count:
+                    batch.count = <uint32_t>self.count
+                    batch.base_timestamp, batch.max_timestamp = self.base_timestamp, self.max_timestamp
+                    batch.no_timestamp = timestamp
+                    p = self.block.data + self.used
+                    i = ks_columns_write(&p, self.end(), &rows, i, columns.count, &batch)
+                    self.used = p - self.block.data
+                    self.count, self.max_timestamp = <int32_t>batch.count, batch.max_timestamp
+                if i < columns.count:
+                    largest = max(rows.key_ends[i] - rows.key_starts[i], rows.value_ends[i] - rows.value_starts[i])
+                    if largest > self.alone_bytes_max and (not self.codec or largest > KS_UNPACKED_BYTES_MAX):
+                        raise too_large(KS_BATCH_HEADER_BYTES + largest, self.alone_bytes_max)
+                    self.put(columns.bytes_at(2, i), columns.bytes_at(4, i), NO_HEADERS,
+                             timestamp if rows.timestamps[i] == -1 else rows.timestamps[i])
+                    i += 1
+        finally:
+            PyBuffer_Release(&view)
+        return 0
+
     cdef Py_ssize_t fill_values(self, PyObject** items, Py_ssize_t items_count) noexcept:
         """The hottest path: the leading items that are `bytes`, have the batch's own time and surely fit into the
         batch and the memory that there is. Runs no Python code; returns how many they were."""
         cdef unsigned char* p = self.block.data + self.used
         cdef unsigned char* end = self.end()
         cdef uint32_t count = self.count
-        cdef Py_ssize_t i, size
+        cdef Py_ssize_t i, size, size_before = -1, last = items_count - 1
         cdef PyObject* value
+        cdef PyTypeObject* bytes_type = &PyBytes_Type
+        cdef ks_lead lead
+        lead.value_size, lead.count_end = 0, 0
         for i in range(items_count):
             value = items[i]
-            if i + PREFETCHED < items_count:          # objects lie all over the heap: half the time went in waiting
-                __builtin_prefetch(items[i + PREFETCHED])
-            if Py_TYPE(value) is not &PyBytes_Type:
+            __builtin_prefetch(items[min(i + PREFETCHED, last)])  # they lie anywhere: half the time was waiting
+            if Py_TYPE(value) is not bytes_type:
                 break
             size = PyBytes_GET_SIZE(value)
             if end - p < size + KS_RECORD_OVERHEAD_BYTES_MAX:
                 break
-            # attributes, timestamp delta 0, null key and no headers take a byte each
-            p = ks_write_size(p, <uint32_t>(4 + ks_size_size(count) + ks_size_size(<uint32_t>size) + size))
-            p[0] = 0
-            p[1] = 0
-            p = ks_write_size(p + 2, count)
-            p[0] = NULL_SIZE
-            p = ks_write_size(p + 1, <uint32_t>size)
-            memcpy(p, PyBytes_AS_STRING(value), <size_t>size)
-            p[size] = 0
-            p += size + 1
+            if <size_t>size != lead.value_size or count >= lead.count_end:
+                if size != size_before or size >= KS_LEAD_VALUE_END or count >= KS_LEAD_END:
+                    size_before = size
+                    p = put_value(p, count, value, <uint32_t>size)
+                    count += 1
+                    continue
+                lead = ks_lead_of(<size_t>size, count)        # two of one size: a run may have begun
+            p = ks_lead_write(p, &lead, count, <const unsigned char*>PyBytes_AS_STRING(value))
             count += 1
         else:
             i = items_count
@@ -386,6 +436,18 @@ cdef inline int64_t bytes_size(PyObject* data) noexcept:
 cdef inline int64_t stored_size(int64_t size) noexcept:
     """Bytes of a key or value with its size; -1 is the size of null."""
     return 1 if size < 0 else ks_size_size(<uint32_t>size) + size
+
+
+cdef inline unsigned char* put_value(unsigned char* p, uint32_t count, PyObject* value, uint32_t size) noexcept:
+    """A record without key, headers and time of its own, of any size."""
+    p = ks_write_size(p, 4 + <uint32_t>ks_size_size(count) + <uint32_t>ks_size_size(size) + size)
+    p[0] = 0
+    p[1] = 0
+    p = ks_write_size(p + 2, count)
+    p[0] = NULL_SIZE
+    p = put_bytes(p + 1, value, size)
+    p[0] = 0
+    return p + 1
 
 
 cdef inline unsigned char* put_bytes(unsigned char* p, PyObject* data, int64_t size) noexcept:

@@ -81,6 +81,12 @@ typedef struct ks_scan {
     ks_batch_header header;  /* of the batch at `position`, after KS_OK */
 } ks_scan;
 
+/* The highest offset that a segment may hold: its index has them as int32 above its base. */
+static inline int64_t ks_last_offset_max(int64_t base_offset)
+{
+    return base_offset < INT64_MAX - INT32_MAX ? base_offset + INT32_MAX : INT64_MAX - 1;
+}
+
 /* Checks the batch at `position` from its first to its last byte. */
 ks_status ks_scan_check(ks_scan *s);
 

@@ -49,9 +49,14 @@ cdef extern from "scan.h" nogil:
         ks_batch_header header
     enum:
         KS_RESYNC_EFFORT
+    int64_t ks_last_offset_max(int64_t base_offset)
     ks_status ks_scan_check(ks_scan* s)
     void ks_scan_step(ks_scan* s)
     void ks_scan_resync(ks_scan* s)
     void ks_control_record(const unsigned char* records, const unsigned char* end, int32_t* type,
                            int32_t* coordinator_epoch)
     const char* ks_scan_reason(ks_status status)
+
+
+# The row of a batch for the producers' states, None when it moves none; `batch` is where the parsed batch begins.
+cdef object producer_row(const ks_batch_header* h, const unsigned char* batch)

@@ -6,18 +6,16 @@ from typing_extensions import Buffer
 from kstore._native.index import Indexes
 
 class ProducerBatch(NamedTuple):
-    position: int
     base_offset: int
     last_offset: int
     producer_id: int
     producer_epoch: int
     base_sequence: int
     last_sequence: int
-    attributes: int
-    max_timestamp_ms: int
-    records: int
-    control_type: int
+    transactional: bool
+    control_type: str | None
     coordinator_epoch: int
+    timestamp_ms: int
 
 class Range(NamedTuple):
     position: int
@@ -64,4 +62,4 @@ def recover(
     source_position: int = 0,
 ) -> Recovered: ...
 def examine(source: Buffer, base_offset: int, *, end_offset: int = -1, dense: bool = False) -> Scan: ...
-def producer_rows(source: Buffer, position: int) -> list[ProducerBatch]: ...
+def producer_batch(batch: Buffer, base_offset: int = -1) -> ProducerBatch | None: ...

@@ -19,32 +19,36 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from kstore import limits
-from kstore._native.batch cimport KS_BATCH_HEADER_BYTES, KS_CONTROL, ks_batch_header, ks_batch_parse
+from kstore.errors import InvalidBatch
+from kstore._native.batch cimport (
+    KS_BATCH_HEADER_BYTES, KS_CODEC_MASK, KS_CONTROL, KS_TRANSACTIONAL, ks_batch_header, ks_batch_parse,
+)
 from kstore._native.crc32c cimport ks_crc32c
 from kstore._native.index cimport Indexes
 from kstore._native.status cimport KS_OK, ks_status
 
 cdef enum:
     DIGEST_BYTES = 21
+    KS_ABORT = 0     # Kafka's ControlRecordType: those that end a transaction
+    KS_COMMIT = 1
 
 cdef long long INT32_MAX = limits.INT32_MAX
 
 
 class ProducerBatch(NamedTuple):
-    """What the producer state needs of a batch with a producer id, or of a control batch."""
+    """A batch that moves a producer's state: one with a producer id, data or a marker. Offsets and sequences are
+    inclusive."""
 
-    position: int
     base_offset: int
     last_offset: int
     producer_id: int
     producer_epoch: int
-    base_sequence: int
-    last_sequence: int
-    attributes: int
-    max_timestamp_ms: int
-    records: int
-    control_type: int  # -1: data; 0: abort marker; 1: commit marker; others as in Kafka's ControlRecordType
-    coordinator_epoch: int  # Of a transaction marker, else -1
+    base_sequence: int  # -1: none
+    last_sequence: int  # wraps from 2^31 - 1 to 0, so it may be below base_sequence
+    transactional: bool
+    control_type: str | None  # None: data; "commit" or "abort": the marker that ends a transaction
+    coordinator_epoch: int  # of a marker, else -1
+    timestamp_ms: int  # the batch's largest
 
 
 class Range(NamedTuple):
@@ -74,7 +78,7 @@ class Recovered(NamedTuple):
     # Running digest up to `end_position`; None when the scan began behind the start without one.
     header_digest: int | None
     epochs: list  # `(leader_epoch, start_offset)` as they rise in the scanned part
-    producer_batches: list
+    producer_batches: list  # `ProducerBatch`es
 
 
 class Scan(NamedTuple):
@@ -89,19 +93,49 @@ class Scan(NamedTuple):
     header_digest: int  # Over the good batches; says something about the segment only when nothing is bad
 
 
-cdef object producer_row(const ks_batch_header* h, const unsigned char* batch, long long position):
+cdef object producer_row(const ks_batch_header* h, const unsigned char* batch):
     cdef int32_t control_type = -1, coordinator_epoch = -1
     cdef long long last_sequence = h.base_sequence
+    cdef object marker = None
+    if h.producer_id < 0:
+        return None
     if h.attributes & KS_CONTROL:
-        ks_control_record(batch + KS_BATCH_HEADER_BYTES, batch + h.size_bytes, &control_type, &coordinator_epoch)
+        if not h.attributes & KS_CODEC_MASK:          # nobody compresses a marker
+            ks_control_record(batch + KS_BATCH_HEADER_BYTES, batch + h.size_bytes, &control_type, &coordinator_epoch)
+        if control_type != KS_ABORT and control_type != KS_COMMIT:
+            return None
+        marker = "commit" if control_type == KS_COMMIT else "abort"
     elif h.base_sequence >= 0:
         last_sequence += h.last_offset_delta
         if last_sequence > INT32_MAX:                 # sequences wrap from 2^31 - 1 to 0
             last_sequence -= INT32_MAX + 1
     # Straight to the tuple: the class's own constructor is Python and takes longer than the batch's checksum.
     return tuple.__new__(ProducerBatch, (
-        position, h.base_offset, h.last_offset, h.producer_id, h.producer_epoch, h.base_sequence, last_sequence,
-        h.attributes, h.max_timestamp, h.records_count, control_type, coordinator_epoch))
+        h.base_offset, h.last_offset, h.producer_id, h.producer_epoch, h.base_sequence, last_sequence,
+        (h.attributes & KS_TRANSACTIONAL) != 0, marker, coordinator_epoch, h.max_timestamp))
+
+
+def producer_batch(batch, long long base_offset=-1):
+    """The `ProducerBatch` of one encoded batch, at `base_offset` if that is given; None when it moves no producer's
+    state. No checksum is read. Raises `InvalidBatch`.
+
+    None are batches without a producer id, control batches of other kinds, and those without a record: the cleaner
+    took the marker, because the whole transaction is gone.
+    """
+    cdef Py_buffer view
+    cdef ks_batch_header header
+    cdef ks_status status
+    PyObject_GetBuffer(batch, &view, PyBUF_SIMPLE)
+    try:
+        status = ks_batch_parse(<const unsigned char*>view.buf, <const unsigned char*>view.buf + view.len, &header)
+        if status != KS_OK:
+            raise InvalidBatch(ks_scan_reason(status).decode())
+        if base_offset >= 0:
+            header.base_offset = base_offset
+            header.last_offset = base_offset + header.last_offset_delta
+        return producer_row(&header, <const unsigned char*>view.buf)
+    finally:
+        PyBuffer_Release(&view)
 
 
 def recover(source, long long position, long long next_offset, Indexes indexes, *, int leader_epoch=-1,
@@ -124,7 +158,7 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
     scan.end = view.len
     scan.position = position - source_position            # inside `source`, until the end
     scan.next_offset = next_offset
-    scan.last_offset_max = indexes.offsets.base_offset + INT32_MAX
+    scan.last_offset_max = ks_last_offset_max(indexes.offsets.base_offset)
     scan.leader_epoch = leader_epoch
     scan.dense = dense
     try:
@@ -148,10 +182,11 @@ def recover(source, long long position, long long next_offset, Indexes indexes, 
                 if scan.header.leader_epoch != scan.leader_epoch:
                     with gil:
                         epochs.append((scan.header.leader_epoch, scan.header.base_offset))
-                if scan.header.producer_id >= 0 or scan.header.attributes & KS_CONTROL:
+                if scan.header.producer_id >= 0:
                     with gil:
-                        producers.append(producer_row(&scan.header, scan.data + scan.position,
-                                                      source_position + scan.position))
+                        row = producer_row(&scan.header, scan.data + scan.position)
+                        if row is not None:
+                            producers.append(row)
                 ks_scan_step(&scan)
     finally:
         PyBuffer_Release(&view)
@@ -176,7 +211,7 @@ def examine(source, long long base_offset, *, long long end_offset=-1, bint dens
     scan.end = view.len
     scan.position = 0
     scan.next_offset = base_offset
-    scan.last_offset_max = base_offset + INT32_MAX if end_offset < 0 else end_offset - 1
+    scan.last_offset_max = ks_last_offset_max(base_offset) if end_offset < 0 else end_offset - 1
     scan.leader_epoch = -1
     scan.dense = dense
     scan.effort_left = <int64_t>KS_RESYNC_EFFORT * view.len
@@ -210,25 +245,3 @@ def examine(source, long long base_offset, *, long long end_offset=-1, bint dens
     finally:
         PyBuffer_Release(&view)
     return Scan(good, bad, view.len, scan.next_offset, batches, records, digest)
-
-
-def producer_rows(source, long long position):
-    """The rows of the batches with a producer id, and of control batches, in `source`, which begins at byte
-    `position` of the file and holds whole batches; ends before the first bytes that are none. No checksum is
-    read."""
-    cdef Py_buffer view
-    cdef ks_batch_header header
-    cdef const unsigned char* p
-    cdef const unsigned char* end
-    cdef list rows = []
-    PyObject_GetBuffer(source, &view, PyBUF_SIMPLE)
-    try:
-        p = <const unsigned char*>view.buf
-        end = p + view.len
-        while ks_batch_parse(p, end, &header) == KS_OK:
-            if header.producer_id >= 0 or header.attributes & KS_CONTROL:
-                rows.append(producer_row(&header, p, position + (p - <const unsigned char*>view.buf)))
-            p += header.size_bytes
-    finally:
-        PyBuffer_Release(&view)
-    return rows

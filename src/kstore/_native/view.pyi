@@ -17,6 +17,7 @@ class View:
         log_end_offset: int,
         high_watermark: int,
         last_stable_offset: int,
+        end_position: int = -1,
     ) -> None: ...
     def segment_at(self, offset: int) -> Segment: ...
     def read(

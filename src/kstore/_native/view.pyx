@@ -14,27 +14,33 @@ Invariants
 
 cimport cython
 
-from kstore.errors import OffsetOutOfRange
+from kstore.errors import CorruptionError, OffsetOutOfRange
 from kstore._native.batches cimport make_batches
 from kstore._native.segment cimport Segment
 
 cdef object NOTHING = memoryview(b"")
 
 
+cdef _gap(Segment segment, long long offset, long long base):
+    """The exception for offsets that lie in no segment, though the log has no holes."""
+    return CorruptionError(segment.path, segment.size(), "no segment has them, for one is gone or was cut",
+                           offset=offset, next_offset=base)
+
+
 @cython.final
 @cython.freelist(16)
 cdef class View:
-    """`segments`: a tuple in rising order, at least one; the last one's size is taken now."""
+    """`segments`: a tuple in rising order, at least one; of the last one what it holds now, or up to `end_position`."""
 
     def __cinit__(self, tuple segments, long long log_start_offset, long long log_end_offset,
-                  long long high_watermark, long long last_stable_offset):
+                  long long high_watermark, long long last_stable_offset, long long end_position=-1):
         cdef Segment last = segments[len(segments) - 1]
         self.segments = segments
         self.log_start_offset = log_start_offset
         self.log_end_offset = log_end_offset
         self.high_watermark = high_watermark
         self.last_stable_offset = last_stable_offset
-        self.end_position = last.size()
+        self.end_position = last.size() if end_position < 0 else end_position
 
     def __repr__(self):
         return (f"<View [{self.log_start_offset}, {self.log_end_offset}) in {len(self.segments)} segments, "
@@ -64,7 +70,8 @@ cdef class View:
 
         The first one in any case, more of them while they fit into `max_bytes`. Empty at the limit, and where
         nothing is left below it. Raises OffsetOutOfRange outside `[log_start_offset, limit_offset]`,
-        CorruptionError when the offset lies in bytes that fail their check, OSError.
+        CorruptionError when the offset lies in bytes that fail their check, or in no segment where offsets are
+        dense, OSError.
         """
         cdef Py_ssize_t slot, last = len(self.segments) - 1
         cdef Segment segment
@@ -85,6 +92,8 @@ cdef class View:
                 if segment.span(offset, max_bytes, end, offset_end, &start, &stop, &next_offset):
                     return make_batches(segment.read(start, stop), offset, next_offset, segment.log_path(), start,
                                         tuple(aborted), segment.dense)
+                if slot < last and segment.dense:        # no batch up to the next segment, where one must be
+                    raise _gap(segment, offset, (<Segment>self.segments[slot + 1]).base_offset)
         return make_batches(NOTHING, limit_offset, limit_offset, "", 0, (), False)
 
     def offset_for_timestamp(self, long long timestamp_ms, long long limit_offset):

@@ -8,15 +8,18 @@ Invariants
    recovers, as it would on any open.
 2. The target appears whole, by one rename, or not at all.
 3. The target is as after a clean stop: indexes complete, a snapshot of producer state, checkpoints at the log ends.
-4. A log with damaged ranges does not graduate: Kafka would fail on reads that kstore can step around.
+4. A log with damaged ranges does not graduate, and all of it is read to know: Kafka would fail on reads that kstore
+   can step around.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kstore._native.segment import Range, Segment
 from kstore.config import StoreConfig
 from kstore.errors import CorruptionError, NotALogDirectory, StorageError, UsageError
 from kstore.graduation import cluster
@@ -34,9 +37,10 @@ from kstore.log.properties import MetaProperties, format_meta_properties, parse_
 from kstore.log.snapshots import load_snapshot
 from kstore.log.twins import PartitionFiles, RootCheckpoints
 from kstore.store.store import Store, wall_clock_ms
+from kstore.store.topics import partition_dirs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kstore.log.disk import Disk
 
@@ -112,7 +116,8 @@ def graduate(
         disk.sync_dir(os.path.dirname(to))
         return done
     except OSError as error:
-        raise StorageError(error.errno or 0, error.filename or to, "graduate to", error.strerror or "failed") from error
+        file, reason = error.filename or to, error.strerror or "failed"
+        raise StorageError(error.errno or 0, file, "graduate", reason, final=False) from error
     finally:
         if disk.exists(fresh):
             remove_tree(disk, fresh)
@@ -129,7 +134,7 @@ def _check_arguments(disk: Disk, source: str, to: str, node_id: int, cluster_id:
             raise UsageError(f"cluster id: {error}") from None
     if not disk.exists(source) or not disk.is_dir(source):
         raise NotALogDirectory(f"{source} is no directory; graduate takes a log directory")
-    if not any(names.parse_dir_name(name) for name in disk.list(source)):
+    if not partition_dirs(disk, source):
         raise NotALogDirectory(f"{source} holds no partition; graduate takes a log directory with topics")
     if disk.exists(to) and (not disk.is_dir(to) or disk.list(to)):
         raise UsageError(f"{to} is not an empty directory; graduate makes a new one")
@@ -184,11 +189,12 @@ def _copy_logs(disk: Disk, source: str, fresh: str) -> Traffic:
     roots = RootCheckpoints.open(disk, source, writable=False)
     copier = Copier(disk)
     listing = disk.list(source)
+    dirs = partition_dirs(disk, source)
     copier.root_files(source, fresh, listing)
     for name in listing:
         if name == METADATA_DIR:
             copier.metadata_log(f"{source}/{name}", f"{fresh}/{name}")
-        parsed = names.parse_dir_name(name)
+        parsed = dirs.get(name)
         if parsed is None or parsed.kind != "live" or parsed.topic == names.METADATA_TOPIC:
             continue
         scan_from = None if roots.was_clean else roots.recovery_point(parsed.topic, parsed.partition).scan_from
@@ -220,18 +226,34 @@ def _settle(
 
 
 def _refuse_damage(disk: Disk, source: str, fresh: str, topics: Mapping[str, Sequence[int]]) -> None:
-    """Raises `CorruptionError`, naming the file of the source, when any log has a damaged range."""
+    """Raises `CorruptionError`, naming the file of the source, when any log has a damaged range, known or not.
+
+    Every byte is read: Kafka would take the marker of the clean stop at its word, and fail its consumers later.
+    """
     for name, ends in topics.items():
-        for number in range(len(ends)):
+        for number, end in enumerate(ends):
             directory = names.partition_dir_name(name, number)
-            for damage in read_damage(disk, f"{fresh}/{directory}"):
+            for base, bad in _damaged_ranges(disk, f"{fresh}/{directory}", end):
                 raise CorruptionError(
-                    f"{source}/{directory}/{names.log_name(damage.segment_base_offset)}",
-                    damage.position,
-                    f"{damage.reason}; a log with damage does not graduate: run `kstore log repair` on it first",
-                    offset=damage.first_offset,
-                    next_offset=damage.next_offset,
+                    f"{source}/{directory}/{names.log_name(base)}",
+                    bad.position,
+                    f"{bad.reason}; a log with damage does not graduate: run `kstore log repair` on it first",
+                    offset=bad.first_offset,
+                    next_offset=bad.next_offset,
                 )
+
+
+def _damaged_ranges(disk: Disk, directory: str, end: int) -> Iterator[tuple[int, Range]]:
+    """With the base offset of its segment: what was put aside before, then what a scan finds."""
+    for known in read_damage(disk, directory):
+        yield known.segment_base_offset, Range(
+            known.position, known.end_position, known.first_offset, known.next_offset, known.reason
+        )
+    files = (names.parse_file_name(name) for name in disk.list(directory))
+    bases = sorted(file.offset for file in files if file and file.kind == names.LOG and not file.suffix)
+    for base, next_base in itertools.pairwise([*bases, end]):
+        for found in Segment(disk, directory, base).scan_damage(next_base).bad:
+            yield base, found
 
 
 def _settled(

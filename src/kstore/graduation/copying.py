@@ -72,10 +72,10 @@ class Copier:
         disk.sync_dir(target)
 
     def metadata_log(self, source: str, target: str) -> None:
-        """Copies Kafka's metadata log, which tells the configs of the topics."""
+        """Copies Kafka's metadata log, which tells the configs of the topics, and whether it ran since kstore did."""
         self._disk.make_dir(target)
         for name in self._disk.list(source):
-            if name.endswith((".log", ".checkpoint")):
+            if name.endswith((".log", ".checkpoint")) or name == "quorum-state":
                 self._copy(f"{source}/{name}", f"{target}/{name}")
 
     def _bring(self, source: str, target: str, *, link: bool) -> None:

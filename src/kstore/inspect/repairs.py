@@ -28,9 +28,10 @@ from kstore.inspect.report import Finding, Report
 from kstore.inspect.segments import Checked, check_segments
 from kstore.inspect.verification import is_partition, partition_directories, verify
 from kstore.limits import BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES, INT32_MAX
-from kstore.log import names
+from kstore.log import kept, names
 from kstore.log.disk import OsDisk
 from kstore.store.store import Store, wall_clock_ms
+from kstore.store.trust import Trust
 
 if TYPE_CHECKING:
     from kstore.log.disk import Disk
@@ -48,39 +49,44 @@ class Action:
     what: str
     """For a reader: what is done to the file."""
     kept_as: str = ""
-    """Where the removed bytes go; empty where none are removed."""
+    """Where the removed bytes go; empty where none are removed but zeros."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
-        kept = f"; removed bytes are kept in {self.kept_as}" if self.kept_as else ""
-        return f"{self.file}: {self.what}{kept}"
+        where = f"; removed bytes are kept in {self.kept_as}" if self.kept_as else ""
+        return f"{self.file}: {self.what}{where}"
 
 
 def plan_repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Action]:
     """Verify a log directory and say what `repair` would do; changes nothing. Raises as `verify` does."""
-    return _plan(verify(path, disk=disk or OsDisk()).findings)
+    disk = disk or OsDisk()
+    return _plan(disk, verify(path, disk=disk).findings)
 
 
-def _plan(findings: list[Finding]) -> list[Action]:
+def _plan(disk: Disk, findings: list[Finding]) -> list[Action]:
     actions: list[Action] = []
     for finding in findings:
         if finding.kind == "gap" and finding.end_position >= 0:
             actions.append(Action(finding.file, f"byte {finding.position}: {finding.repair}"))
         elif finding.kind in ("batch", "tail", "digest") and finding.end_position >= 0:
-            kept = corrupt_name(finding.file, finding.position)
             what = f"bytes {finding.position} to {finding.end_position}: {finding.repair}"
-            actions.append(Action(finding.file, what, kept))
+            actions.append(Action(finding.file, what, _kept_as(disk, finding)))
         elif finding.kind in DERIVED:
             actions.append(Action(finding.file, finding.repair))
     return actions
 
 
-def corrupt_name(file: str, position: int) -> str:
-    """Where damaged bytes of a segment are kept: beside it, under a name that Kafka ignores."""
-    return f"{file}.{position}.corrupt"
+def _kept_as(disk: Disk, finding: Finding) -> str:
+    """Where the damaged bytes are kept: beside the segment, under a name that Kafka ignores."""
+    file = disk.open_file(finding.file, writable=False)
+    try:
+        damaged = file.read_at(finding.position, finding.end_position - finding.position)
+    finally:
+        file.close()
+    return kept.place_of(disk, finding.file, finding.position, damaged)
 
 
 def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Action]:
@@ -96,17 +102,16 @@ def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Ac
     lock = disk.lock(f"{root}/{names.LOCK_FILE}")
     try:
         findings = verify(root, disk=disk).findings
-        actions = _plan(findings)
+        actions = _plan(disk, findings)
+        trust = Trust.read(disk, root)
         for partition in partition_directories(disk, root):
             if not partition.endswith(f"/{names.METADATA_TOPIC}-0"):
-                _repair_partition(disk, partition)
+                _repair_partition(disk, partition, trust)
         _remove_derived(disk, findings)
         for partition in partition_directories(disk, root):
             _rebuild_indexes(disk, partition)
-        marker = f"{root}/{names.CLEAN_SHUTDOWN_FILE}"
-        if actions and disk.exists(marker):
-            disk.unlink(marker)
-            disk.sync_dir(root)
+        if actions:  # the clean marker goes as it does when a store opens; else the next would think a Kafka took it
+            Trust.read(disk, root, writable=True).begin(disk, root)
     finally:
         lock.release()
     if actions:
@@ -114,8 +119,8 @@ def repair(path: str | os.PathLike[str], *, disk: Disk | None = None) -> list[Ac
     return actions
 
 
-def _repair_partition(disk: Disk, path: str) -> None:
-    for checked in check_segments(disk, path, Report(path)):
+def _repair_partition(disk: Disk, path: str, trust: Trust) -> None:
+    for checked in check_segments(disk, path, trust, Report(path)):
         if checked.scan.bad or checked.missing:
             _rewrite(disk, checked)
 
@@ -133,8 +138,7 @@ def _rewrite(disk: Disk, checked: Checked) -> None:
             parts.append(piece)
             epoch = list(native.headers(piece))[-1].leader_epoch
             continue
-        if bytes(piece).strip(b"\0"):
-            disk.write_file_atomic(corrupt_name(file, stretch.position), bytes(piece))
+        kept.keep(disk, file, stretch.position, piece)
         parts += _holes(stretch, epoch)
     directory = file.rsplit("/", 1)[0]
     _remove_sidecars(disk, directory)  # first: they speak of the old bytes, and a repair may be interrupted

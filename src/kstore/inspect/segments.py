@@ -14,20 +14,23 @@ import numpy as np
 from kstore._native import batch as native
 from kstore._native.scan import Range
 from kstore._native.segment import Segment
-from kstore.config import StoreConfig
 from kstore.inspect.report import Finding, Report
 from kstore.limits import OFFSET_INDEX_ENTRY_BYTES, TIME_INDEX_ENTRY_BYTES
 from kstore.log import names
+from kstore.log.damage import damaged_below
 from kstore.log.digests import FileDigest
 from kstore.log.epochs import LeaderEpochs, parse_epochs
+from kstore.log.replay import missing_front
 from kstore.log.seals import SegmentSeal, read_seals
 from kstore.log.sidecars import crc32c
+from kstore.log.tails import TailFiles
 from kstore.log.transactions import parse_aborted
-from kstore.store.catalog import Catalog
+from kstore.log.twins import PartitionFiles
 
 if TYPE_CHECKING:
     from kstore._native.scan import Scan
     from kstore.log.disk import Disk
+    from kstore.store.trust import Trust
 
 OFFSET_ENTRY = np.dtype([("relative_offset", ">i4"), ("position", ">i4")])
 TIME_ENTRY = np.dtype([("timestamp", ">i8"), ("relative_offset", ">i4")])
@@ -45,22 +48,24 @@ class Checked:
 
 
 def check_segments(
-    disk: Disk, path: str, report: Report, progress: Callable[[int], None] | None = None
+    disk: Disk, path: str, trust: Trust, report: Report, progress: Callable[[int], None] | None = None
 ) -> list[Checked]:
-    """Check every segment of a partition directory; findings go to `report`."""
+    """Check every segment of a partition directory; findings go to `report`. `trust` is that of the root."""
     bases = sorted(
         file.offset
         for name in disk.list(path)
         if (file := names.parse_file_name(name)) and file.kind == "log" and not file.suffix
     )
-    seals = read_seals(disk, path)
+    seals = read_seals(disk, path) if trust.undisturbed else {}
     epochs = _epochs(disk, path)
-    dense = _is_dense(disk, path)
+    dense = _is_dense(disk, path, trust)
     checked: list[Checked] = []
     for i, base in enumerate(bases):
         segment = Segment(disk, path, base)
         last = i + 1 == len(bases)
         scan = segment.scan_damage(-1 if last else bases[i + 1], dense=dense)
+        if last:
+            scan = _as_recovered(scan, _durable(disk, path, trust, bases))
         missing = _missing(scan, base, bases[i + 1]) if dense and not last else None
         checked.append(Checked(segment, scan, last, missing))
         report.segments += 1
@@ -78,19 +83,56 @@ def check_segments(
             _seal(disk, path, segment, scan, seals[base], report)
         if progress is not None:
             progress(report.size_bytes)
+    if dense and checked:
+        _ends(disk, path, trust, bases[0], checked[-1].scan, report)
     _transaction_indexes(disk, path, bases, report)
     return checked
 
 
-def _is_dense(disk: Disk, path: str) -> bool:
-    """Whether the topic's own configuration says that no offset may be missing; False where it is not at hand."""
-    root, _, name = path.rpartition("/")
-    parsed = names.parse_dir_name(name)
-    if parsed is None:
-        return False
-    catalog = Catalog(disk, root, StoreConfig())
-    catalog.load({})
-    return catalog.is_dense(parsed.topic)
+def _is_dense(disk: Disk, path: str, trust: Trust) -> bool:
+    """Whether this log is known never to have left out an offset."""
+    parsed = names.parse_dir_name(path.rpartition("/")[2])
+    expected = None if parsed is None else trust.dense_id(parsed.topic, parsed.partition)
+    return expected is not None and PartitionFiles.open(disk, path).topic_id == expected
+
+
+def _durable(disk: Disk, path: str, trust: Trust, bases: list[int]) -> int:
+    """The end of what was on the medium, by the checkpoints that recovery goes by."""
+    tail = TailFiles(disk, path).usable({base: f"{path}/{names.log_name(base)}" for base in bases})
+    return max(trust.durable(*_key(path)), -1 if tail is None else tail.next_offset)
+
+
+def _as_recovered(scan: Scan, durable: int) -> Scan:
+    """What a scan found in the last segment, with the offsets of the damage in it as recovery would have them."""
+    damage = damaged_below(scan.bad, scan.size_bytes, durable)
+    bad = damage + scan.bad[len(damage) :]
+    return scan._replace(bad=bad, next_offset=max([scan.next_offset, *(r.next_offset for r in damage)]))
+
+
+def _key(path: str) -> tuple[str, int]:
+    parsed = names.parse_dir_name(path.rpartition("/")[2])
+    return ("", 0) if parsed is None else (parsed.topic, parsed.partition)
+
+
+def _ends(disk: Disk, path: str, trust: Trust, first: int, last: Scan, report: Report) -> None:
+    """Lost segments that no other one follows or precedes: below the first, and behind the end of the last."""
+    key = _key(path)
+    lost = missing_front(PartitionFiles.open(disk, path), trust.log_start(*key), first)
+    if lost is not None:
+        report.findings.append(
+            Finding(
+                path, 0, "gap", "no segment has them: the first one is gone", "nothing: the log begins behind them",
+                first_offset=lost, next_offset=first,
+            )
+        )  # fmt: skip
+    end = max((r.next_offset for r in (*last.good, *last.bad)), default=last.next_offset)
+    if end < trust.durable(*key):
+        report.findings.append(
+            Finding(
+                path, 0, "gap", "they were on the medium, and are gone", "nothing: the log goes on behind them",
+                first_offset=end, next_offset=trust.durable(*key),
+            )
+        )  # fmt: skip
 
 
 def _epochs(disk: Disk, path: str) -> LeaderEpochs | None:

@@ -22,6 +22,8 @@ from kstore.log.epochs import parse_epochs
 from kstore.log.properties import parse_meta_properties
 from kstore.log.snapshots import parse_snapshot
 from kstore.store.directory import look
+from kstore.store.topics import partition_dirs
+from kstore.store.trust import Trust
 
 if TYPE_CHECKING:
     from kstore.log.disk import Disk
@@ -54,10 +56,17 @@ def verify(
     if partitions != [root]:
         look(disk, root, create=False)
         check_root(disk, root, report)
+    trust = Trust.read(disk, root if partitions != [root] else parent_of(root))
     total = sum(disk.size(f"{p}/{name}") for p in partitions for name in disk.list(p) if name.endswith(".log"))
     for partition in partitions:
-        check_partition(disk, partition, report, None if progress is None else lambda n: progress(n, total))
+        check_partition(disk, partition, trust, report, None if progress is None else lambda n: progress(n, total))
     return report
+
+
+def parent_of(path: str) -> str:
+    """The log directory that a partition's directory lies in."""
+    parent, slash, _ = path.rpartition("/")
+    return parent or slash or "."
 
 
 def is_partition(disk: Disk, path: str) -> bool:
@@ -73,7 +82,7 @@ def partition_directories(disk: Disk, root: str) -> list[str]:
     """The live partition directories of a log directory, Kafka's metadata log included."""
     if not disk.is_dir(root):
         raise NotALogDirectory(f"{root} is a file; give a log directory or one partition's directory")
-    return [f"{root}/{name}" for name in disk.list(root) if (d := names.parse_dir_name(name)) and d.kind == "live"]
+    return [f"{root}/{name}" for name, parsed in partition_dirs(disk, root).items() if parsed.kind == "live"]
 
 
 def check_root(disk: Disk, root: str, report: Report) -> None:
@@ -108,11 +117,13 @@ def check_root(disk: Disk, root: str, report: Report) -> None:
         )  # fmt: skip
 
 
-def check_partition(disk: Disk, path: str, report: Report, progress: Callable[[int], None] | None) -> None:
+def check_partition(
+    disk: Disk, path: str, trust: Trust, report: Report, progress: Callable[[int], None] | None
+) -> None:
     """One partition directory: its segments, then the files beside them."""
     report.partitions += 1
     report.files += len(disk.list(path))
-    check_segments(disk, path, report, progress)
+    check_segments(disk, path, trust, report, progress)
     report.findings += _beside(disk, path)
 
 

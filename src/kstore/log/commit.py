@@ -76,6 +76,11 @@ class GroupCommit:
                 self._busy = False
                 self._changed.notify_all()
 
+    def restart(self, offset: int) -> None:
+        """After the log started over at `offset`, durably: nothing else has to be synced."""
+        with self._changed:
+            self._durable_offset = offset
+
     def rewind(self, offset: int) -> None:
         """After a truncation: nothing at or above `offset` counts as durable any more."""
         with self._changed:

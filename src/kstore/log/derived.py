@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kstore.log import names
-from kstore.log.damage import DamagedRange, read_damage, write_damage
+from kstore.log.damage import DamagedRange, damaged_below, read_damage, write_damage
 from kstore.log.digests import NO_FILE, FileDigest
+from kstore.log.epochs import LeaderEpochs
 from kstore.log.producers import ProducerBatch, ProducerEntry, ProducerStates
 from kstore.log.seals import SegmentSeal, read_seals, write_seals
 from kstore.log.snapshots import snapshot_offsets, stray_snapshots, write_snapshot
@@ -49,12 +50,24 @@ class Derived:
         self._aborted_late: set[int] = set()
         self._writable = writable
 
+    def distrust(self) -> None:
+        """Take nothing from sidecars that speak of positions: someone else may have moved the bytes since."""
+        self.seals = {}
+        self.damage = ()
+
     # -- leader epochs --------------------------------------------------------------------------------------
 
     def assign_epoch(self, epoch: int, start_offset: int) -> None:
         """Note that `epoch` starts at `start_offset`; on the medium when this returns. Raises `OSError`."""
-        if self.epochs.assign(epoch, start_offset) and self._writable:
-            self.files.write_epochs(self.epochs)
+        changed = self.epochs.copy()
+        if changed.assign(epoch, start_offset):
+            self._take_epochs(changed)
+
+    def _take_epochs(self, changed: LeaderEpochs) -> None:
+        """The file first: what could not be written is not so, or nobody would write it again. Raises `OSError`."""
+        if self._writable:
+            self.files.write_epochs(changed)
+        self.epochs = changed
 
     # -- producers and transactions -------------------------------------------------------------------------
 
@@ -130,6 +143,17 @@ class Derived:
             self.producers.advance(offset)
             write_snapshot(self.disk, self.directory, self.producers, sync=sync)
 
+    def sync_snapshots(self, segments: Iterable[Segment]) -> None:
+        """Sync the snapshots that these segments' rolls wrote: recovery looks at none below its start. `OSError`."""
+        for segment in segments:
+            path = f"{self.directory}/{names.snapshot_name(segment.base_offset)}"
+            if self.disk.exists(path):
+                file = self.disk.open_file(path)
+                try:
+                    file.sync()
+                finally:
+                    file.close()
+
     def remove_snapshot(self, offset: int) -> None:
         """Delete the snapshot of `offset` where there is one. Raises `OSError`."""
         path = f"{self.directory}/{names.snapshot_name(offset)}"
@@ -170,8 +194,7 @@ class Derived:
     def truncate(self, offset: int, segments: Sequence[Segment]) -> None:
         """Forget what lies at or above `offset`; producer state is the caller's to restore. Raises `OSError`."""
         self.tails.remove()
-        if self.epochs.truncate_from_end(offset):
-            self.files.write_epochs(self.epochs)
+        self.truncate_epochs(offset)
         kept = {segment.base_offset for segment in segments}
         for base, index in list(self._aborted.items()):
             if base not in kept:
@@ -185,10 +208,30 @@ class Derived:
                 self.disk.unlink(f"{self.directory}/{names.snapshot_name(snapshot)}")
         self.forget_seals(kept - {segments[-1].base_offset})
 
+    def truncate_epochs(self, end_offset: int) -> None:
+        """Forget the leader epochs that start at or above `end_offset`. Raises `OSError`."""
+        changed = self.epochs.copy()
+        if changed.truncate_from_end(end_offset):
+            self._take_epochs(changed)
+
+    def start_over(self, offset: int, segments: Iterable[Segment]) -> None:
+        """The log is emptied and goes on at `offset`: nothing that its batches implied is left. Raises `OSError`."""
+        if self.epochs:
+            self._take_epochs(LeaderEpochs())
+        for segment in segments:
+            self.segment_deleted(segment.base_offset)
+        for snapshot in snapshot_offsets(self.disk.list(self.directory)):
+            self.remove_snapshot(snapshot)
+        self._aborted_late.clear()
+        self.producers.clear(offset)
+        self.forget_damage(0)
+        self.forget_seals(set())
+
     def start_moved(self, offset: int) -> None:
         """The log start offset rose to `offset`. Raises `OSError`."""
-        if self.epochs.truncate_from_start(offset):
-            self.files.write_epochs(self.epochs)
+        changed = self.epochs.copy()
+        if changed.truncate_from_start(offset):
+            self._take_epochs(changed)
         self.producers.on_log_start(offset)
 
     def segment_deleted(self, base_offset: int) -> None:
@@ -209,21 +252,31 @@ class Derived:
 
     # -- damage ---------------------------------------------------------------------------------------------
 
+    def forget_damage(self, offset: int) -> None:
+        """Forget, durably, the damage at or above `offset`: what is appended there next is good. Raises `OSError`."""
+        below = [d for d in self.damage if d.first_offset < offset]
+        kept = tuple(d._replace(next_offset=min(d.next_offset, offset)) for d in below)
+        if kept != self.damage:
+            write_damage(self.disk, self.directory, kept, durable=True)
+            self.damage = kept
+
+    def ends_in_damage(self, last: Segment) -> bool:
+        """Whether a file ends in damaged bytes: half a batch could take its other half from an append behind it."""
+        ends = (d.end_position for d in self.damage if d.segment_base_offset == last.base_offset)
+        return max(ends, default=-1) >= last.size_bytes
+
     def quarantine(
         self, segment: Segment, end_offset: int, *, dense: bool, durable: int = -1, end_position: int = -1
     ) -> bool:
         """Scan a segment, put its damaged ranges aside and remember them; False where none is new.
 
-        In the last segment (`end_offset` -1) a range that begins at or above `durable` is no damage but a torn tail,
-        and one that reaches to the end of the file has swallowed every offset below `durable`. `end_position` is the
-        file's size while a recovery that stopped at the damage has not ended.
+        In the last segment (`end_offset` -1) only what begins below `durable` is damage, see `damaged_below`.
+        `end_position` is the file's size while a recovery that stopped at the damage has not ended.
         """
         found = segment.scan_damage(end_offset, dense=dense, end_position=end_position)
         bad = found.bad
         if end_offset < 0 <= durable:
-            bad = [r for r in bad if r.first_offset < durable]
-            if bad and bad[-1].end_position == found.size_bytes and bad[-1].next_offset < durable:
-                bad[-1] = bad[-1]._replace(next_offset=durable)
+            bad = damaged_below(bad, found.size_bytes, durable)
         base = segment.base_offset
         before = {(d.position, d.end_position) for d in self.damage if d.segment_base_offset == base}
         ranges = [
@@ -241,9 +294,13 @@ class Derived:
         """Remember the digest of a finished segment, so that any later change of a bit in it is seen."""
         if header_digest is None:
             return
-        offset_index, time_index = segment.index_digests()
+        try:
+            offset_index, time_index = segment.index_digests()
+        except OSError as error:
+            _log.warning("no seal of %s (%s): a change of it is seen by its checksums only", segment.path, error)
+            return
         aborted = self._aborted.get(segment.base_offset)
-        self.seals[segment.base_offset] = SegmentSeal(
+        seal = SegmentSeal(
             segment.base_offset,
             segment.next_offset,
             segment.size_bytes,
@@ -253,7 +310,18 @@ class Derived:
             FileDigest(*time_index),
             aborted.digest if aborted is not None else NO_FILE,
         )
+        if self.seals.get(segment.base_offset) == seal:
+            return
+        self.seals[segment.base_offset] = seal
         self._losable(lambda: write_seals(self.disk, self.directory, self.seals), "seals")
+
+    def reseal(self, segments: Iterable[Segment]) -> None:
+        """After their indexes were made anew: the seals of segments whose log is still what was sealed."""
+        for segment in segments:
+            seal = self.seals.get(segment.base_offset)
+            sealed = (segment.header_digest, segment.size_bytes)
+            if seal is not None and sealed == (seal.header_digest, seal.size_bytes):
+                self.seal(segment, seal.header_digest)
 
     def tail_of(self, segment: Segment, next_offset: int) -> TailCheckpoint | None:
         """The tail checkpoint of this moment; None where the segment's digest is not known."""

@@ -26,6 +26,7 @@ from kstore.errors import StoreLocked
 
 NO_FOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
 """No symbolic link is followed, and the open of a pipe that someone has put there does not wait for its other end."""
+_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 HOLDER_FILE = "kstore-holder"
 """Beside the lock: who holds it, for the message of the one who finds it locked. Empty once the lock is free."""
 
@@ -46,11 +47,11 @@ class Disk(abc.ABC):
 
     @abc.abstractmethod
     def exists(self, path: str) -> bool:
-        """Whether there is anything of that name."""
+        """Whether there is anything of that name; raises `OSError` where that may not be known."""
 
     @abc.abstractmethod
-    def is_dir(self, path: str) -> bool:
-        """Whether it is a directory."""
+    def is_dir(self, path: str, *, follow: bool = True) -> bool:
+        """Whether it is a directory; with `follow` also one that a symbolic link leads to, as a log directory may."""
 
     @abc.abstractmethod
     def size(self, path: str) -> int:
@@ -100,10 +101,19 @@ class Disk(abc.ABC):
         """Replace a file's content without waiting for the medium: for what may be lost."""
         self._write(path, data, sync=False)
 
-    def write_file_atomic(self, path: str, data: bytes) -> None:
-        """Replace a file's content: after a crash at any point either the old or the new is there, whole."""
+    def restrict(self, path: str) -> None:  # noqa: B027 (nothing is what disks without owners do)
+        """Let nobody but the file's owner read it; disks without owners have nothing to do."""
+
+    def write_file_atomic(self, path: str, data: bytes, *, private: bool = False) -> None:
+        """Replace a file's content: after a crash at any point either the old or the new is there, whole.
+
+        With `private` only the file's owner may ever read what is in it.
+        """
         temporary = path + ".tmp"
         try:
+            if private:
+                self._write(temporary, b"", sync=False)
+                self.restrict(temporary)
             self._write(temporary, data, sync=True)
             self.rename(temporary, path)
         except OSError:
@@ -141,11 +151,12 @@ class OsDisk(Disk):
 
     def exists(self, path: str) -> bool:
         """See `Disk.exists`."""
-        return os.path.lexists(path)
+        return _status(path, follow=False) is not None
 
-    def is_dir(self, path: str) -> bool:
+    def is_dir(self, path: str, *, follow: bool = True) -> bool:
         """See `Disk.is_dir`."""
-        return os.path.isdir(path)
+        status = _status(path, follow=follow)
+        return status is not None and stat.S_ISDIR(status.st_mode)
 
     def size(self, path: str) -> int:
         """See `Disk.size`."""
@@ -166,6 +177,10 @@ class OsDisk(Disk):
     def link(self, source: str, target: str) -> None:
         """See `Disk.link`."""
         os.link(source, target)
+
+    def restrict(self, path: str) -> None:
+        """See `Disk.restrict`."""
+        os.chmod(path, 0o600)
 
     def make_dir(self, path: str) -> None:
         """See `Disk.make_dir`."""
@@ -202,6 +217,27 @@ class OsDisk(Disk):
         with contextlib.suppress(OSError):     # a courtesy: a full disk must not keep anyone out
             self.write_file(holder_path, f"process {os.getpid()}".encode())
         return _OsLock(fd, holder_path)
+
+
+def _status(path: str, *, follow: bool) -> os.stat_result | None:
+    """What `stat` says; None where there is nothing. A path that must not be looked at is not an absent one."""
+    try:
+        return os.stat(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return None
+        raise
+
+
+def volume_bytes(disk: Disk, path: str) -> tuple[int, int]:
+    """Size of the volume that `path` lies on and what is free there for us; -1 for both where nobody knows."""
+    if not isinstance(disk, OsDisk):
+        return -1, -1
+    try:
+        volume = os.statvfs(path)
+    except OSError:
+        return -1, -1
+    return volume.f_frsize * volume.f_blocks, volume.f_frsize * volume.f_bavail
 
 
 def _holder_path(lock_path: str) -> str:

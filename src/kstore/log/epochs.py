@@ -1,14 +1,12 @@
-"""The leader epochs of a log: which leader wrote which offsets (KIP-101, KIP-279).
+"""The leader epochs of a log as it stores them: the lineage that changes, its rebuilding, and the file's text.
 
-Owns the lineage (a list of epoch and first offset), the questions that replication asks of it, and the text of the
-file `leader-epoch-checkpoint`. Knows no file, disk or replica: the log calls it and writes the file (`twins`).
+Owns the state that an append, a truncation or a deletion changes, what a walk over the headers makes of a log whose
+file is lost, and the text of `leader-epoch-checkpoint`. The rules themselves are `kstore.lineage`'s. Knows no file,
+disk or replica: the log calls it and writes the file (`twins`).
 
 Invariants
-1. Epochs and start offsets both rise strictly from entry to entry; none is negative.
-2. An epoch without data leaves no entry once a later epoch starts at the same offset.
-3. The oldest entry never starts below the log start; the newest never at or above a truncation point.
-
-Semantics as in Apache Kafka's LeaderEpochFileCache.
+1. The lineage keeps the invariants of `kstore.lineage`.
+2. The oldest entry never starts below the log start; the newest never at or above a truncation point.
 """
 
 from __future__ import annotations
@@ -17,17 +15,20 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kstore import limits
+from kstore import limits, lineage
+from kstore.lineage import UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET, EpochEntry
 
-UNDEFINED_EPOCH = -1
-UNDEFINED_EPOCH_OFFSET = -1
-
-
-class EpochEntry(NamedTuple):
-    """One leader's term: every batch from `start_offset` up to the next entry's carries `epoch`."""
-
-    epoch: int
-    start_offset: int
+__all__ = [
+    "UNDEFINED_EPOCH",
+    "UNDEFINED_EPOCH_OFFSET",
+    "EpochEntry",
+    "EpochRun",
+    "LeaderEpochs",
+    "Rebuilt",
+    "format_epochs",
+    "parse_epochs",
+    "rebuild",
+]
 
 
 class EpochRun(NamedTuple):
@@ -38,7 +39,7 @@ class EpochRun(NamedTuple):
     batches: int
 
 
-class Lineage(NamedTuple):
+class Rebuilt(NamedTuple):
     """What `rebuild` made of a log: its epochs, and the runs whose epoch cannot be true."""
 
     epochs: LeaderEpochs
@@ -48,29 +49,22 @@ class Lineage(NamedTuple):
 class LeaderEpochs:
     """The lineage of one log, oldest epoch first. Not thread-safe: its partition's writer lock guards it."""
 
-    __slots__ = ("_epochs", "_starts")
+    __slots__ = ("entries",)
 
     def __init__(self, entries: Iterable[tuple[int, int]] = ()) -> None:
         """Takes (epoch, start offset) pairs in order; later ones displace what they contradict, as `assign` does."""
-        self._epochs: list[int] = []
-        self._starts: list[int] = []
+        self.entries: lineage.Lineage = ()
+        """All entries, oldest first; the value is replaced, never changed, so whoever holds one may keep it."""
         for epoch, start_offset in entries:
             self.assign(epoch, start_offset)
 
-    # -- what it holds --
-
-    @property
-    def entries(self) -> tuple[EpochEntry, ...]:
-        """All entries, oldest first."""
-        return tuple(map(EpochEntry, self._epochs, self._starts))
-
     def __len__(self) -> int:
-        return len(self._epochs)
+        return len(self.entries)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LeaderEpochs):
             return NotImplemented
-        return self._epochs == other._epochs and self._starts == other._starts
+        return self.entries == other.entries
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{epoch}@{start}" for epoch, start in self.entries)
@@ -79,56 +73,43 @@ class LeaderEpochs:
     def copy(self) -> LeaderEpochs:
         """An independent copy."""
         twin = LeaderEpochs()
-        twin._epochs = self._epochs.copy()
-        twin._starts = self._starts.copy()
+        twin.entries = self.entries
         return twin
 
     @property
     def earliest(self) -> EpochEntry | None:
         """The oldest entry."""
-        return EpochEntry(self._epochs[0], self._starts[0]) if self._epochs else None
+        return self.entries[0] if self.entries else None
 
     @property
     def latest(self) -> EpochEntry | None:
         """The newest entry."""
-        return EpochEntry(self._epochs[-1], self._starts[-1]) if self._epochs else None
+        return self.entries[-1] if self.entries else None
 
     @property
     def latest_epoch(self) -> int:
         """The newest epoch, `UNDEFINED_EPOCH` when there is none."""
-        return self._epochs[-1] if self._epochs else UNDEFINED_EPOCH
+        return lineage.latest_epoch(self.entries)
 
     # -- questions --
 
     def previous_epoch(self, epoch: int) -> int:
         """The newest known epoch below `epoch`, or `UNDEFINED_EPOCH`."""
-        index = bisect_left(self._epochs, epoch)
-        return self._epochs[index - 1] if index else UNDEFINED_EPOCH
+        index = bisect_left(self.entries, epoch, key=_entry_epoch)
+        return self.entries[index - 1].epoch if index else UNDEFINED_EPOCH
 
     def next_epoch(self, epoch: int) -> int:
         """The oldest known epoch above `epoch`, or `UNDEFINED_EPOCH`."""
-        index = bisect_right(self._epochs, epoch)
-        return self._epochs[index] if index < len(self._epochs) else UNDEFINED_EPOCH
+        index = bisect_right(self.entries, epoch, key=_entry_epoch)
+        return self.entries[index].epoch if index < len(self.entries) else UNDEFINED_EPOCH
 
     def epoch_for_offset(self, offset: int) -> int:
         """The epoch in which a record at `offset` was (or would now be) written, or `UNDEFINED_EPOCH`."""
-        index = bisect_right(self._starts, offset)
-        return self._epochs[index - 1] if index else UNDEFINED_EPOCH
+        return lineage.epoch_for_offset(self.entries, offset)
 
     def end_offset_for(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
-        """Answers OffsetForLeaderEpoch: the newest known epoch not above `epoch`, and its end offset (exclusive).
-
-        The newest epoch ends at `log_end_offset`. An epoch older than all known ones is answered with itself and the
-        start of the oldest: its data is gone, so a follower restarts there. An epoch newer than all known ones, and
-        `UNDEFINED_EPOCH`, give `(UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET)`.
-        """
-        if epoch == UNDEFINED_EPOCH or not self._epochs or epoch > self._epochs[-1]:
-            return UNDEFINED_EPOCH, UNDEFINED_EPOCH_OFFSET
-        if epoch == self._epochs[-1]:
-            return epoch, log_end_offset
-        higher = bisect_right(self._epochs, epoch)
-        found = self._epochs[higher - 1] if higher else epoch
-        return found, self._starts[higher]
+        """See `lineage.end_offset_for`."""
+        return lineage.end_offset_for(self.entries, epoch, log_end_offset)
 
     def fits(self, offset: int, epoch: int) -> bool:
         """Whether a stored batch that starts at `offset` can carry `epoch`.
@@ -138,56 +119,42 @@ class LeaderEpochs:
         with the log start) only a later epoch is ruled out. A log without epochs holds only batches without one.
         """
         known = self.epoch_for_offset(offset)
-        if known == UNDEFINED_EPOCH and self._epochs:
-            return 0 <= epoch <= self._epochs[0]
+        if known == UNDEFINED_EPOCH and self.entries:
+            return 0 <= epoch <= self.entries[0].epoch
         return max(epoch, UNDEFINED_EPOCH) == known
 
     # -- changes: each says whether anything changed, which is when the file must be written --
 
     def assign(self, epoch: int, start_offset: int) -> bool:
-        """Starts `epoch` at `start_offset`; entries that it contradicts go. Write the file before the append.
-
-        A known newest epoch keeps its start unless the new one is smaller. `ValueError` for negative arguments.
-        """
-        if epoch < 0 or start_offset < 0:
-            raise ValueError(f"leader epoch {epoch} cannot start at offset {start_offset}")
-        if self._epochs and epoch == self._epochs[-1] and start_offset >= self._starts[-1]:
-            return False
-        while self._epochs and (self._epochs[-1] >= epoch or self._starts[-1] >= start_offset):
-            self._epochs.pop()
-            self._starts.pop()
-        self._epochs.append(epoch)
-        self._starts.append(start_offset)
-        return True
+        """Starts `epoch` at `start_offset`; see `lineage.assigned`. Write the file before the append."""
+        return self._replace(lineage.assigned(self.entries, epoch, start_offset))
 
     def truncate_from_end(self, end_offset: int) -> bool:
         """Drops the epochs that start at or above `end_offset`: the log now ends there."""
-        keep = bisect_left(self._starts, end_offset)
-        changed = keep < len(self._starts)
-        del self._epochs[keep:], self._starts[keep:]
-        return changed
+        return self._replace(lineage.ending_at(self.entries, end_offset))
 
     def truncate_from_start(self, start_offset: int) -> bool:
         """Drops the epochs that end at or below `start_offset`; the one that covers it now starts there."""
-        covering = bisect_right(self._starts, start_offset) - 1
-        if covering < 0 or (covering == 0 and self._starts[0] == start_offset):
-            return False
-        del self._epochs[:covering], self._starts[:covering]
-        self._starts[0] = start_offset
-        return True
+        return self._replace(lineage.starting_at(self.entries, start_offset))
 
     def clear(self) -> bool:
         """Forgets everything: the log was emptied."""
-        changed = bool(self._epochs)
-        self._epochs.clear()
-        self._starts.clear()
+        return self._replace(())
+
+    def _replace(self, entries: lineage.Lineage) -> bool:
+        changed = entries != self.entries
+        self.entries = entries
         return changed
+
+
+def _entry_epoch(entry: EpochEntry) -> int:
+    return entry.epoch
 
 
 # -- rebuilding from the log -------------------------------------------------------------------------------------
 
 
-def rebuild(runs: Iterable[EpochRun]) -> Lineage:
+def rebuild(runs: Iterable[EpochRun]) -> Rebuilt:
     """The lineage of a log whose epoch file is lost, from the runs of its batches in offset order.
 
     Epochs never fall along a log, so where they do, a header is damaged. The lineage that the most batches agree
@@ -204,7 +171,7 @@ def rebuild(runs: Iterable[EpochRun]) -> Lineage:
                 epochs.assign(run.epoch, run.start_offset)
         else:
             misfits.append(run)
-    return Lineage(epochs, tuple(misfits))
+    return Rebuilt(epochs, tuple(misfits))
 
 
 def _heaviest_chain(runs: list[EpochRun]) -> set[int]:

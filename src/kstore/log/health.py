@@ -7,7 +7,8 @@ Invariants:
 1. The first failed fsync is final. What the kernel could not write it marks clean again, so a second fsync that
    succeeds says nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
 2. A full disk or an exhausted file table is not final: the write that met it was undone, and the next may work.
-3. Once final, always final: only reopening the directory, which runs recovery from the medium, starts anew.
+3. Once final, always final: only reopening the directory starts anew, with a recovery that writes again what may be in
+   the page cache alone (`rewriting`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from typing import NoReturn
 
 from kstore.errors import StorageError
 
-PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
-"""Conditions that end by themselves or by an operator's hand while the process lives."""
+PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.EEXIST}
+)
+"""Conditions that end by themselves or by an operator's hand while the process lives; EEXIST: somebody has put
+something where a topic's directory was to be made."""
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""What this user, or this mount, may not do: the disk is well, and another one may."""
 
 
 class Health:

@@ -40,8 +40,13 @@ def resolve(disk: Disk, directory: str) -> list[str]:
 
 
 def _is_temporary(name: str) -> bool:
+    """Whether a file was on its way to a name that is replaced whole: a segment's, a sidecar's, a checkpoint's."""
     base = name.removesuffix(OWN_TEMPORARY)
-    return base.startswith("kstore-") or base in (names.EPOCHS_FILE, names.PARTITION_METADATA_FILE)
+    file = names.parse_file_name(base)
+    if file is not None:
+        return not file.suffix
+    known = (names.EPOCHS_FILE, names.PARTITION_METADATA_FILE)
+    return base.startswith("kstore-") or base in known or names.is_corrupt_name(base)
 
 
 def _drop_unfinished_cleaning(disk: Disk, directory: str, live: dict[str, LogFile]) -> list[str]:

@@ -15,30 +15,31 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kstore._native.segment import OpenSegments, Recovered, Segment
 from kstore._native.view import View
 from kstore.errors import CorruptionError
-from kstore.log import leftovers, names
+from kstore.log import kept, leftovers, names
 from kstore.log.absent import AbsentAsEmpty
 from kstore.log.derived import Derived
 from kstore.log.replay import (
     damaged_snapshots,
     lineage_holds,
+    missing_front,
     rebuild_aborted,
     rebuild_epochs,
     restore_producers,
 )
-from kstore.log.rows import row_of_scan
-from kstore.log.tails import TailCheckpoint, tail_fits
+from kstore.log.rewriting import write_again
 from kstore.log.twins import PartitionFiles
 
 if TYPE_CHECKING:
     from kstore.config import TopicConfig
     from kstore.log.disk import Disk
+    from kstore.log.tails import TailCheckpoint
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class Known:
     """The log start offset, None where it is the first segment's base."""
     log_start_sure: bool = True
     """A checksummed twin vouches for `log_start`."""
+    undisturbed: bool = True
+    """Nobody but kstore has written here since: what its sidecars say of positions still holds."""
+    dense_id: bytes | None = None
+    """The id of the topic, where its logs are known never to have had a hole."""
 
 
 @dataclass
@@ -74,6 +79,10 @@ class Loaded:
     """What was repaired, one line each; empty after a clean open."""
 
 
+def _nothing() -> None:
+    """No store above: nobody remembers whether there are holes."""
+
+
 class Loader:
     """Loads one partition directory."""
 
@@ -89,8 +98,13 @@ class Loader:
         self._absent: Segment | None = None
         """Stands for the first segment of a log that its writer is still making."""
         self._bad_aborted: list[int] = []
+        self._front_lost = False
         self.dense = False
         """Offsets are known to follow one another without holes, so that a hole is damage."""
+        self.on_hole: Callable[[], None] = _nothing
+        """Called before the first batch that leaves offsets out is stored, so that the root forgets it had none."""
+        self.recheck_dense: Callable[[], bool] | None = None
+        """Asked by a reader before it calls a hole damage: the writer beside it may have stored one since."""
 
     def segment(self, base_offset: int, *, mapped: bool = True, absent: bool = False) -> Segment:
         """A segment object of this log; no I/O. `absent`: its files are not there yet, and count as empty."""
@@ -115,6 +129,9 @@ class Loader:
         derived = Derived(
             self.disk, self.directory, PartitionFiles.open(self.disk, self.directory), writable=self._writable
         )
+        self.dense = known.dense_id is not None and known.dense_id == derived.files.topic_id
+        if not known.undisturbed:
+            derived.distrust()
         start = self._log_start(derived, known)
         segments = self._segments(listing, start)
         for segment in segments:
@@ -122,14 +139,22 @@ class Loader:
         self._bad_aborted = derived.load_aborted(listing, segments)
         for base in self._bad_aborted:
             derived.rebuilt_aborted(base, ())
-        if not (known.clean and self._open_clean(segments, derived)):
+        clean = known.clean and self._open_clean(segments, derived)
+        if not clean:
             self._recover(segments, derived, known)
         if segments[-1].next_offset < start:
             segments = self._start_over(segments, derived, start)
         else:
+            self._look_at_front(derived, start, segments[0].base_offset)
             start = max(start, segments[0].base_offset)
+        if self.dense and segments[-1].next_offset < known.durable:
+            lost = f"{segments[-1].next_offset} up to {known.durable}"
+            self._notes.append(f"{self.directory}: the offsets {lost} are gone; the log goes on behind them")
+            self.begin_segment(segments, known.durable)
+        elif derived.ends_in_damage(segments[-1]):
+            self.begin_segment(segments, segments[-1].next_offset)
         end = segments[-1].next_offset
-        self._settle(segments, derived, start, end)
+        self._settle(segments, derived, start, end, clean=clean)
         return Loaded(segments, derived, start, end, end, self, self._notes)
 
     def _log_start(self, derived: Derived, known: Known) -> int:
@@ -138,6 +163,22 @@ class Loader:
         start = known.log_start or 0
         earliest = derived.epochs.earliest
         return start if known.log_start_sure or earliest is None else min(start, earliest.start_offset)
+
+    def _look_at_front(self, derived: Derived, start: int, first: int) -> None:
+        """The first segment begins above the log start: what was below is lost, where it was not deleted by request."""
+        lost = missing_front(derived.files, start, first) if self.dense else None
+        if lost is not None:
+            self._front_lost = True
+            self._notes.append(f"{self.directory}: no segment has the offsets {lost} up to {first}: one is gone")
+
+    def begin_segment(self, segments: list[Segment], offset: int) -> None:
+        """Append from now on to a new segment: none of its bytes may follow on damage, and no offset come twice."""
+        if self._writable and offset > segments[-1].base_offset:
+            segments[-1].seal()
+            fresh = self.segment(offset)
+            fresh.create()
+            self.disk.sync_dir(self.directory)
+            segments.append(fresh)
 
     def _segments(self, listing: Iterable[str], log_start: int) -> list[Segment]:
         bases: list[int] = []
@@ -187,6 +228,8 @@ class Loader:
             fresh.create()
             self.disk.sync_dir(self.directory)
         derived.producers.clear(start)
+        if derived.epochs.clear() and self._writable:
+            derived.files.write_epochs(derived.epochs)
         return [fresh]
 
     def refresh(self, view: View, derived: Derived) -> View | None:
@@ -211,12 +254,31 @@ class Loader:
             position = segment.size_bytes if segment is last else 0
             next_offset = segment.next_offset if segment is last else segment.base_offset
             found = segment.recover(position, next_offset, dense=self.dense)
+            if found.status and self.dense and not self.still_dense((*segments, *fresh)):
+                found = segment.recover(position, next_offset)
             self._take_in(segment, found, derived)
         segments += fresh
         end = segments[-1].next_offset
         start = max(view.log_start_offset, segments[0].base_offset)
         stable = max(derived.producers.last_stable_offset(end), start)
         return View(tuple(segments), start, end, end, stable)
+
+    def still_dense(self, segments: Iterable[Segment]) -> bool:
+        """Whether a hole in these segments of the log is still to be called damage."""
+        if self.dense and self.recheck_dense is not None and not self.recheck_dense():
+            self._forget_dense(segments)
+        return self.dense
+
+    def note_hole(self, segments: Iterable[Segment]) -> None:
+        """Before the log has a hole, or may get one. Raises `OSError`; then nobody knows of it, and none may come."""
+        if self.dense:
+            self.on_hole()
+            self._forget_dense(segments)
+
+    def _forget_dense(self, segments: Iterable[Segment]) -> None:
+        self.dense = False
+        for segment in segments:
+            segment.dense = False
 
     def _absent_at(self, base_offset: int) -> Segment:
         self._absent = self.segment(base_offset, mapped=False, absent=True)
@@ -229,25 +291,22 @@ class Loader:
     def _take_in(self, segment: Segment, found: Recovered, derived: Derived) -> None:
         for epoch, start in found.epochs:
             if epoch > derived.epochs.latest_epoch:
-                derived.assign_epoch(epoch, start)
-        for row in found.producer_batches:
-            mapped = row_of_scan(row)
-            if mapped is not None:
-                derived.apply(mapped, segment.base_offset)
+                derived.epochs.assign(epoch, start)  # not a new one: its batches are in the log, `_settle` writes it
+        for batch in found.producer_batches:
+            derived.apply(batch, segment.base_offset)
 
     # -- clean ----------------------------------------------------------------------------------------------
 
     def _open_clean(self, segments: list[Segment], derived: Derived) -> bool:
         """Open as the clean stop left it; False where the tail of the log is damaged and wants a recovery."""
         last = segments[-1]
-        if not last.is_open:
-            try:
+        try:
+            if not last.is_open:
                 last.open_for_append()
-            except CorruptionError as damage:
-                self._notes.append(str(damage))
-                return False
-        end = last.next_offset
-        self._restore_producers(segments, derived, end)
+            self._restore_producers(segments, derived, last.next_offset)
+        except CorruptionError as damage:
+            self._notes.append(str(damage))
+            return False
         return True
 
     def _restore_producers(self, segments: list[Segment], derived: Derived, end: int) -> None:
@@ -259,78 +318,94 @@ class Loader:
     # -- unclean --------------------------------------------------------------------------------------------
 
     def _recover(self, segments: list[Segment], derived: Derived, known: Known) -> None:
-        tail = self._usable_tail(segments, derived)
-        scan_from = known.scan_from
-        durable = known.durable if tail is None else max(known.durable, tail.next_offset)
-        first = 0
-        for i, segment in enumerate(segments):
-            if segment.base_offset <= (scan_from if tail is None else tail.next_offset):
-                first = i
-        if tail is not None and segments[first].base_offset == tail.segment_base_offset:
-            derived.restore_producers(tail.producers, tail.next_offset)
-            base = tail.segment_base_offset
-            if base not in self._bad_aborted and not derived.aborted_fits(base, tail.txn_index, tail.next_offset):
-                self._bad_aborted.append(base)
-        else:
-            tail = None
-            self._restore_producers(segments[:first], derived, segments[first].base_offset)
+        tail = derived.tails.usable({segment.base_offset: segment.path for segment in segments})
+        if tail is None and self._writable:
+            derived.tails.remove()  # of a log that is no more
+        scan_from, durable = known.scan_from, known.durable
+        if tail is not None:
+            scan_from, durable = max(scan_from, tail.next_offset), max(durable, tail.next_offset)
+        first = max((i for i, segment in enumerate(segments) if segment.base_offset <= scan_from), default=0)
+        found = None if tail is None else self._from_tail(segments[first], derived, tail)
+        if found is None:
+            first = self._begin_scan(segments, derived, first)
         i = first
         while i < len(segments):
             end_offset = segments[i + 1].base_offset if i + 1 < len(segments) else -1
-            cut = self._recover_segment(segments[i], derived, tail if i == first else None, durable, end_offset)
-            if cut:
-                self._set_aside(segments[i + 1 :])
+            later = segments[i + 1 :]
+            if self._recover_segment(segments[i], derived, found if i == first else None, durable, end_offset, later):
                 del segments[i + 1 :]
             if i + 1 < len(segments) and self._writable:
                 segments[i].seal()
+                derived.reseal([segments[i]])
             i += 1
         if self._writable:
             for offset in damaged_snapshots(self.disk, self.directory, segments[first].base_offset):
                 self.disk.unlink(f"{self.directory}/{names.snapshot_name(offset)}")
                 self._notes.append(f"removed {names.snapshot_name(offset)}: its check fails")
         end = segments[-1].next_offset
-        if derived.epochs.truncate_from_end(end) and self._writable:
-            derived.files.write_epochs(derived.epochs)
+        derived.epochs.truncate_from_end(end)
         derived.producers.advance(end)
         if self._writable:
             # What a killed process left is in the page cache only, its new files' names too.
+            if known.undisturbed:  # else the recovery point is Kafka's, and may lie a whole segment back
+                write_again(self.disk, segments[first:], durable)
             segments[-1].flush_log()
+            derived.sync_snapshots(segments[first:])
             self.disk.sync_dir(self.directory)
 
-    def _usable_tail(self, segments: list[Segment], derived: Derived) -> TailCheckpoint | None:
-        """The newest tail checkpoint whose log bytes are still there."""
-        paths = {segment.base_offset: segment.path for segment in segments}
+    def _from_tail(self, segment: Segment, derived: Derived, tail: TailCheckpoint) -> Recovered | None:
+        """Scan what came after a tail checkpoint; None where the segment is another, or damaged below it.
 
-        def fits(tail: TailCheckpoint) -> bool:
-            path = paths.get(tail.segment_base_offset)
-            if path is None:
-                return False
-            file = self.disk.open_file(path, writable=False)
-            try:
-                return tail_fits(tail, file)
-            finally:
-                file.close()
-
-        return derived.tails.newest(fits)
-
-    def _recover_segment(
-        self, segment: Segment, derived: Derived, tail: TailCheckpoint | None, durable: int, end_offset: int
-    ) -> bool:
-        """Scan one segment from the tail checkpoint, or whole; True where its end was cut."""
-        dense = self.dense
-        if tail is None:
-            found = segment.recover(dense=dense)
-            derived.replace_aborted(segment, segment.base_offset)
-        else:
+        Batches below it are not read again, but those behind the last index entry are counted by their headers.
+        """
+        if segment.base_offset != tail.segment_base_offset:
+            return None
+        try:
             found = segment.recover(
                 tail.position,
                 tail.next_offset,
                 leader_epoch=tail.last_batch.leader_epoch if tail.last_batch else -1,
-                dense=dense,
+                dense=self.dense,
                 header_digest=tail.header_digest,
                 max_timestamp_ms=tail.max_timestamp_ms,
             )
-            derived.replace_aborted(segment, tail.next_offset)
+        except CorruptionError as damage:
+            self._notes.append(str(damage))
+            return None
+        derived.restore_producers(tail.producers, tail.next_offset)
+        base = tail.segment_base_offset
+        if base not in self._bad_aborted and not derived.aborted_fits(base, tail.txn_index, tail.next_offset):
+            self._bad_aborted.append(base)
+        derived.replace_aborted(segment, tail.next_offset)
+        return found
+
+    def _begin_scan(self, segments: list[Segment], derived: Derived, first: int) -> int:
+        """Restore the producers as they were where segment `first` begins; returns the segment to scan from.
+
+        That is the very first one where damage hides what became of the producers: a scan goes on behind it.
+        """
+        try:
+            self._restore_producers(segments[:first], derived, segments[first].base_offset)
+        except CorruptionError as damage:
+            self._notes.append(str(damage))
+            first = 0
+            self._restore_producers([], derived, segments[0].base_offset)
+        return first
+
+    def _recover_segment(
+        self,
+        segment: Segment,
+        derived: Derived,
+        found: Recovered | None,
+        durable: int,
+        end_offset: int,
+        later: list[Segment],
+    ) -> bool:
+        """Scan one segment, unless it is `found` already; True where the log ends in it, and `later` ones go."""
+        dense = self.dense
+        if found is None:
+            found = segment.recover(dense=dense)
+            derived.replace_aborted(segment, segment.base_offset)
         if _falls_short(found, end_offset, dense=dense) and found.next_offset < durable:
             derived.quarantine(
                 segment,
@@ -342,23 +417,22 @@ class Loader:
             self._notes.append(f"{segment.path}: {found.reason} at byte {found.end_position}; put in quarantine")
             found = segment.recover(dense=dense)
         self._take_in(segment, found, derived)
+        ends = end_offset >= 0 and found.next_offset >= durable and _falls_short(found, end_offset, dense=dense)
+        if ends:  # before the cut, without which nothing says that they lie behind one: the offsets may have holes
+            self._set_aside(later)
         if found.end_position < found.file_size_bytes:
             self._cut(segment, found)
-        return end_offset >= 0 and found.next_offset >= durable and _falls_short(found, end_offset, dense=dense)
+        return ends
 
     def _check_epochs(self, segments: list[Segment], derived: Derived, start: int, end: int) -> None:
         if derived.files.epochs_trusted:
             return
         if derived.epochs and lineage_holds(derived.epochs, segments, start, end):
-            epochs = derived.epochs
-        else:
-            epochs = rebuild_epochs(segments, end)
-            if epochs == derived.epochs:
-                return
+            return
+        epochs = rebuild_epochs(segments, end)
+        if epochs != derived.epochs:
             self._notes.append(f"rebuilt {names.EPOCHS_FILE} from the batches")
-        derived.epochs = epochs
-        if self._writable and epochs:
-            derived.files.write_epochs(epochs)
+            derived.epochs = epochs
 
     def _cut(self, segment: Segment, found: Recovered) -> None:
         """End the segment at its last good batch; the bytes behind are kept unless they are zeros."""
@@ -371,8 +445,7 @@ class Loader:
             removed = file.read_at(found.end_position, length)
         finally:
             file.close()
-        if removed.strip(b"\0"):
-            self.disk.write_file_atomic(f"{segment.path}.{found.end_position}.corrupt", removed)
+        kept.keep(self.disk, segment.path, found.end_position, removed)
         segment.truncate(found.end_position, found.next_offset)
         segment.flush_log()
 
@@ -382,7 +455,7 @@ class Loader:
             self._notes.append(f"{segment.path}: set aside behind a cut")
             if self._writable:
                 segment.abandon()
-                self.disk.rename(segment.path, f"{segment.path}.corrupt")
+                kept.keep_segment(self.disk, segment.path)
                 for kind in ("index", "timeindex", "txnindex"):
                     path = f"{self.directory}/{names.file_name(segment.base_offset, kind)}"
                     if self.disk.exists(path):
@@ -390,7 +463,7 @@ class Loader:
         if segments and self._writable:
             self.disk.sync_dir(self.directory)
 
-    def _settle(self, segments: list[Segment], derived: Derived, start: int, end: int) -> None:
+    def _settle(self, segments: list[Segment], derived: Derived, start: int, end: int, *, clean: bool) -> None:
         """Bring what lies beside the segments in line with them."""
         try:
             self._check_epochs(segments, derived, start, end)
@@ -401,7 +474,13 @@ class Loader:
                 self._notes.append(f"rebuilt the transaction indexes of {bad}")
         except CorruptionError as damage:
             self._notes.append(f"{damage}; what is derived from it is left as it was")
+        if not clean:  # in this order, or a lineage that is empty after one recovery comes back in the next
+            if not self._front_lost:  # what the lineage says of it is the only witness
+                derived.epochs.truncate_from_start(start)
+            derived.epochs.truncate_from_end(end)
         if self._writable:
+            derived.files.write_epochs(derived.epochs)
+            derived.files.heal()
             derived.remove_stray_snapshots([s.base_offset for s in segments], start, end)
             derived.forget_seals({s.base_offset for s in segments[:-1]})
 

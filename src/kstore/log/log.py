@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kstore._native import batch as native
 from kstore._native.batch import AppendInfo
@@ -25,15 +25,14 @@ from kstore._native.records import Encoder
 from kstore._native.segment import Segment
 from kstore._native.view import View
 from kstore.errors import BatchTooLarge, InvariantError, OffsetOutOfRange
-from kstore.log import names, special
+from kstore.log import special, truncation
 from kstore.log.appended import Appended
-from kstore.log.prefixes import replace_by_prefix
-from kstore.log.replay import restore_producers
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from kstore._native.batches import Batches
+    from kstore._native.columns import Columns
     from kstore.config import TopicConfig
     from kstore.log.derived import Derived
     from kstore.log.disk import Disk
@@ -69,7 +68,7 @@ class Log:
         self.directory = directory
         self.health = health
         self.derived: Derived = loaded.derived
-        self._loader = loaded.loader
+        self.loader = loaded.loader
         self.recovery_point = loaded.recovery_point
         self._noted_epoch = loaded.derived.epochs.latest_epoch
         self.leader_epoch = max(self._noted_epoch, 0)
@@ -80,6 +79,7 @@ class Log:
         self._encoder = Encoder()
         self._unsynced: list[Segment] = [self._active]
         self._new_files = False
+        self._records: Literal["auto", "known"] = "auto"
         self._tail_at_bytes = self._active.size_bytes
         self._tail_segment = self._active
         self.reconfigure(config)
@@ -102,14 +102,14 @@ class Log:
             if passed is not None:
                 self.view, appended = passed
                 return appended
-        info = native.check(buffer)
+        info = native.check(buffer, records=self._records)
         if info.largest_batch_bytes > self.config.max_message_bytes:
             raise BatchTooLarge(info.largest_batch_bytes, self.config.max_message_bytes, "max.message.bytes")
         if self._rewrites or info.flags & special.SPECIAL:
             return special.append_special(self, buffer, clock)
         return self.append_checked(buffer, info)
 
-    def append_records(self, records: Iterable[Any], timestamp_ms: int, codec: int | None) -> Appended:
+    def append_records(self, records: Iterable[Any] | Columns, timestamp_ms: int, codec: int | None) -> Appended:
         """Encode records and store them as leader; see `Partition.append`."""
         if self.health.failure is not None:
             self.health.require()
@@ -175,11 +175,14 @@ class Log:
     def append_stamped(self, buffer: Buffer, info: AppendInfo, row: ProducerBatch | None = None) -> Appended:
         """Store batches that carry their offsets and epoch: this log's encoder, or a leader's bytes.
 
-        Raises `InvariantError` where the first offset is below the log end: a replica would fork.
+        Raises `InvariantError` where the first offset is below the log end: a replica would fork. Only an empty log's
+        first batch may begin below its start, where the leader's log starts inside of it (`truncation.start_over`).
         """
         base = self.view.log_end_offset
-        if info.first_offset < base:
+        if info.first_offset < base and not self._begins_inside(info):
             raise InvariantError(f"{self.directory}: batch of offset {info.first_offset} behind the end {base}")
+        if info.first_offset > base and self.loader.dense:
+            self.loader.note_hole(self.view.segments)
         active = self._room_for(info, info.first_offset, info.next_offset, info.last_leader_epoch)
         try:
             active.append_stamped(buffer, info)
@@ -190,6 +193,11 @@ class Log:
         self._publish(info.next_offset)
         return Appended(info.first_offset, info.next_offset, info.max_timestamp_ms)
 
+    def _begins_inside(self, info: AppendInfo) -> bool:
+        view, active = self.view, self._active
+        is_empty = view.log_start_offset == view.log_end_offset and not active.size_bytes
+        return is_empty and active.base_offset <= info.first_offset and info.next_offset > view.log_end_offset
+
     def _room_for(self, info: AppendInfo, base: int, end: int, epoch: int) -> Segment:
         """The active segment, after rolling and noting a new leader epoch where needed."""
         if info.size_bytes > self._roll_bytes:
@@ -198,9 +206,11 @@ class Log:
         active = self._active
         if active.is_full(info.size_bytes, end - 1, self._roll_bytes) or self._outlived(active, info):
             active = self.roll(base)
+        if self.loader.dense and not active.size_bytes and active.base_offset < base:
+            self.loader.note_hole(self.view.segments)  # it was made for a batch that did not come
         if self._noted_epoch < epoch:
             with self.health.guard("write leader epochs of", self.directory):
-                self.derived.assign_epoch(epoch, base)
+                self.derived.assign_epoch(epoch, max(base, self.view.log_start_offset))
             self._noted_epoch = epoch
         return active
 
@@ -210,8 +220,7 @@ class Log:
         return first >= 0 and info.max_timestamp_ms - first > self.config.segment_ms and active.size_bytes > 0
 
     def _append_failed(self, error: OSError) -> None:
-        torn = bool(getattr(error, "torn", False))
-        self.health.refuse(error, "append to", self._active.path, final=True if torn else None)
+        self.health.refuse(error, "append to", self._active.path, final=getattr(error, "torn", False) or None)
 
     def roll(self, base_offset: int | None = None) -> Segment:
         """Seal the active segment and open a new one at `base_offset` (the log end by default).
@@ -220,7 +229,7 @@ class Log:
         """
         base = self.view.log_end_offset if base_offset is None else base_offset
         sealed = self._active
-        fresh = self._loader.segment(base)
+        fresh = self.loader.segment(base)
         try:
             self.derived.write_snapshot(base)
             fresh.create()
@@ -234,13 +243,8 @@ class Log:
         self._unsynced.append(fresh)
         self._new_files = True
         view = self.view
-        self.view = View(
-            (*view.segments, fresh),
-            view.log_start_offset,
-            view.log_end_offset,
-            view.high_watermark,
-            view.last_stable_offset,
-        )
+        marks = (view.log_end_offset, view.high_watermark, view.last_stable_offset)
+        self.view = View((*view.segments, fresh), view.log_start_offset, *marks)
         return fresh
 
     def _undo_roll(self, fresh: Segment, base: int) -> None:
@@ -256,15 +260,19 @@ class Log:
         mark = view.high_watermark if self._replicated else end
         producers = self.derived.producers
         stable = max(producers.last_stable_offset(mark), view.log_start_offset) if producers else mark
-        self.view = View(view.segments, view.log_start_offset, end, mark, stable)
-        self._straight = not (self._rewrites or self._replicated or producers)
+        position = view.end_position if end == view.log_end_offset else -1  # else what was appended is seen too
+        self.view = View(view.segments, view.log_start_offset, end, mark, stable, position)
+        waits = not self._active.size_bytes and self._active.base_offset < end  # for a batch that may not come
+        self._straight = not (self._rewrites or self._replicated or producers or waits)
 
     def reconfigure(self, config: TopicConfig) -> None:
         """Take a topic's new configuration; it holds from the next append on, index limits from the next segment."""
-        self.config = self._loader.config = config
+        self.config = self.loader.config = config
         self._roll_bytes = config.roll_bytes
         self._rewrites = config.compression_type != "producer" or config.message_timestamp_type != "CreateTime"
         self._straight = self._straight and not self._rewrites
+        if config.compacts and self.loader.dense:
+            self.loader.note_hole(self.view.segments)
         self._batch_bytes = min(config.max_message_bytes, self._roll_bytes)
         self._gate = Gate(
             Appended,
@@ -272,7 +280,13 @@ class Log:
             segment_bytes=self._roll_bytes,
             segment_ms=config.segment_ms,
             refused_flags=special.SPECIAL,
+            records=self._records,
         )
+
+    def check_records(self) -> None:
+        """Look at every record of the batches that come, not only at small uncompressed ones (LogValidator)."""
+        self._records = "known"
+        self.reconfigure(self.config)
 
     # -- read -----------------------------------------------------------------------------------------------
 
@@ -315,10 +329,10 @@ class Log:
         """A checkpoint of the end; the index entries below it go to their files, so that nobody walks there again."""
         try:
             self._active.write_indexes()
+            return self.derived.tail_of(self._active, self.view.log_end_offset)
         except OSError as error:  # an index can be lost: without a checkpoint a recovery scans more
             _log.warning("no tail checkpoint for %s: %s", self.directory, error)
             return None
-        return self.derived.tail_of(self._active, self.view.log_end_offset)
 
     def sync(self, mark: Mark) -> int:
         """Make what `mark` covers durable, outside the writer lock; returns the new recovery point.
@@ -332,6 +346,7 @@ class Log:
                     segment.flush_indexes()
             self.derived.flush_aborted()
             if mark.new_files:
+                self.derived.sync_snapshots(mark.segments[1:])
                 self.disk.sync_dir(self.directory)
         self.health.require()
         self.recovery_point = max(self.recovery_point, mark.next_offset)
@@ -344,24 +359,17 @@ class Log:
     def truncate_to(self, offset: int) -> None:
         """Drop every record at or above `offset`; see `Partition.truncate_to`."""
         self.require_truncatable(offset)
-        view = self.view
-        if offset >= view.log_end_offset:
-            return
-        keep = [s for s in view.segments if s.base_offset <= offset]
-        with self.health.guard("truncate", self.directory):
-            self.recovery_point = min(self.recovery_point, offset)
-            self.derived.tails.remove()
-            for segment in reversed(view.segments[len(keep) :]):
-                segment.unlink()
-            last = self._shorten_last(keep, offset)
-            self.derived.truncate(offset, keep)
-            self.disk.sync_dir(self.directory)
-            restore_producers(self.derived, keep, offset)
+        truncation.truncate(self, offset)
+
+    def go_on_with(self, segments: list[Segment], view: View) -> None:
+        """After records were taken back: go on with these segments, the last one open for appends, and this view."""
+        last = segments[-1]
         self._active = last
-        self._unsynced = [s for s in self._unsynced if s in keep and s is not last] + [last]
+        self._unsynced = [s for s in self._unsynced if s in segments and s is not last] + [last]
         self._tail_segment, self._tail_at_bytes = last, last.size_bytes
-        self.view = View(tuple(keep), view.log_start_offset, offset, view.high_watermark, view.high_watermark)
-        self._publish(offset)
+        self._noted_epoch = self.derived.epochs.latest_epoch
+        self.view = view
+        self._publish(view.log_end_offset)
 
     def require_truncatable(self, offset: int) -> None:
         """Raise `InvariantError` where `truncate_to(offset)` would take back what consumers may have seen."""
@@ -371,30 +379,11 @@ class Log:
                 f"{self.directory}: truncation to {offset}, below the high watermark {self.view.high_watermark}"
             )
 
-    def _shorten_last(self, keep: list[Segment], offset: int) -> Segment:
-        """The last kept segment up to `offset`, synced and open for appends.
-
-        It gets files of its own: readers have the old ones mapped, where a cut would kill them (SIGBUS) and later
-        appends would change what they have read.
-        """
-        last = keep[-1]
-        position = last.locate(offset)
-        if position == last.size_bytes and last.is_open:
-            return last
-        replace_by_prefix(self.disk, self.directory, last.path, position)
-        for kind in ("index", "timeindex"):
-            path = f"{self.directory}/{names.file_name(last.base_offset, kind)}"
-            if self.disk.exists(path):     # a segment shortened before has none until it is flushed
-                self.disk.unlink(path)
-        keep[-1] = last = self._loader.segment(last.base_offset)
-        last.open_for_append()
-        return last
-
-    def raise_log_start(self, offset: int) -> bool:
+    def raise_log_start(self, offset: int, note: Callable[[int], None]) -> bool:
         """Let the log start at `offset`, up to the high watermark; returns whether that is higher than before.
 
-        Segments below stay until `delete_dead_segments`: between the two the caller writes the log start offset where
-        the next open finds it, because a crash may bring any of the deleted segments back.
+        `note` writes it where the next open finds it, before anybody sees it: where that fails, nothing has changed.
+        Segments below stay until `delete_dead_segments`, because a crash may bring them back.
         """
         view = self.view
         if offset > view.high_watermark:
@@ -402,30 +391,22 @@ class Log:
         if offset <= view.log_start_offset:
             return False
         self.health.require()
+        note(offset)
         stable = max(view.last_stable_offset, offset)
         self.view = View(view.segments, offset, view.log_end_offset, view.high_watermark, stable)
         return True
 
     def delete_dead_segments(self) -> None:
         """Unlink the segments wholly below the log start offset; gone for good when this returns."""
-        view = self.view
-        segments = view.segments
-        dead = 0
-        while dead + 1 < len(segments) and segments[dead + 1].base_offset <= view.log_start_offset:
-            dead += 1
-        with self.health.guard("delete segments of", self.directory):
-            self.derived.start_moved(view.log_start_offset)
-            if not dead:
-                return
-            if self._new_files:
-                self.disk.sync_dir(self.directory)     # else the crash could leave a later segment as the first
-            marks = (view.log_end_offset, view.high_watermark, view.last_stable_offset)
-            self.view = View(segments[dead:], view.log_start_offset, *marks)
-            self._unsynced = [s for s in self._unsynced if s not in segments[:dead]]
-            for segment in segments[:dead]:
-                segment.unlink()
-                self.derived.segment_deleted(segment.base_offset)
-            self.disk.sync_dir(self.directory)
+        self.health.require()
+        truncation.delete_dead_segments(self)
+
+    def assign_epoch(self, epoch: int, start_offset: int) -> None:
+        """Note on the medium that a leader's term begins here, before anything is appended in it (KIP-101)."""
+        self.health.require()
+        with self.health.guard("write leader epochs of", self.directory):
+            self.derived.assign_epoch(epoch, start_offset)
+        self._noted_epoch = self.derived.epochs.latest_epoch
 
     def replicate_from(self, high_watermark: int) -> None:
         """Hand the high watermark to a replica role, starting at `high_watermark`: appends stop moving it."""
@@ -451,7 +432,7 @@ class Log:
 
     def refresh(self) -> None:
         """Read-only logs: take in what their writer has appended since, as far as its checksums fit."""
-        refreshed = self._loader.refresh(self.view, self.derived)
+        refreshed = self.loader.refresh(self.view, self.derived)
         if refreshed is not None:
             self.view = refreshed
             self._active = refreshed.segments[-1]
@@ -459,12 +440,13 @@ class Log:
     # -- damage ---------------------------------------------------------------------------------------------
 
     def quarantine(self, file: str) -> bool:
-        """Scan the segment whose `.log` is `file` and put its damaged ranges aside; False where none is new."""
+        """Scan the segment whose `.log` is `file` and put its damage aside; False where that changes nothing."""
         segments = self.view.segments
         for i, segment in enumerate(segments):
             if segment.path == file:
                 end = segments[i + 1].base_offset if i + 1 < len(segments) else self.view.log_end_offset
-                return self.derived.quarantine(segment, end, dense=self._loader.dense)
+                was, dense = self.loader.dense, self.loader.still_dense(segments)
+                return was != dense or self.derived.quarantine(segment, end, dense=dense)
         return False
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -479,8 +461,10 @@ class Log:
                 segment.flush_log()
                 segment.flush_indexes()
             self.derived.flush_aborted()
+            self.derived.sync_snapshots(self._unsynced[1:])
             self._active.close(sync=True)
             self.derived.write_snapshot(end, sync=True)
+            self.derived.reseal(segment for segment in self.segments[:-1] if segment.index_rebuilds)
             if tail is not None:
                 self.derived.write_tail(tail)
             self.disk.sync_dir(self.directory)

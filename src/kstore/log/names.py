@@ -13,6 +13,7 @@ Names as in Apache Kafka's LogFileUtils, LocalLog, Topic and Uuid.
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -31,6 +32,7 @@ DELETED = ".deleted"
 CLEANED = ".cleaned"
 SWAP = ".swap"
 TEMPORARY = ".tmp"
+CORRUPT = ".corrupt"
 EPOCHS_FILE = "leader-epoch-checkpoint"
 PARTITION_METADATA_FILE = "partition.metadata"
 
@@ -57,6 +59,7 @@ ZERO_UUID = bytes(16)
 METADATA_TOPIC_ID = bytes(15) + b"\x01"
 
 _FILE_NAME_CHARS_MAX = 255  # NAME_MAX of every file system that Kafka runs on
+_NAMES_REMEMBERED = 4096  # opening a log reads each name of its directory several times
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
 _LIVE_DIR = re.compile(r"(?P<topic>[a-zA-Z0-9._-]+)-(?P<partition>0|[1-9][0-9]{0,9})")
 _MARKED_DIR = re.compile(
@@ -65,6 +68,7 @@ _MARKED_DIR = re.compile(
 _FILE = re.compile(
     r"(?P<offset>[0-9]{20})\.(?P<kind>log|index|timeindex|txnindex|snapshot)(?P<suffix>\.deleted|\.cleaned|\.swap)?"
 )
+_CORRUPT = re.compile(r"[0-9]{20}\.log(\.(0|[1-9][0-9]*))?(-[1-9][0-9]*)?\.corrupt")
 
 
 # -- topics ------------------------------------------------------------------------------------------------------
@@ -149,6 +153,7 @@ def _marked_dir_name(topic: str, partition: int, unique_id: str | None, kind: st
     return (topic[: _FILE_NAME_CHARS_MAX - len(tail)] if capped else topic) + tail
 
 
+@functools.lru_cache(maxsize=_NAMES_REMEMBERED)
 def parse_dir_name(name: str) -> PartitionDir | None:
     """Reads the name of a directory in the root; None when it is not a partition of Kafka's."""
     match = _MARKED_DIR.fullmatch(name)
@@ -210,6 +215,7 @@ def snapshot_name(offset: int) -> str:
     return file_name(offset, SNAPSHOT)
 
 
+@functools.lru_cache(maxsize=_NAMES_REMEMBERED)
 def parse_file_name(name: str) -> LogFile | None:
     """Reads the name of a file in a partition directory; None when it does not belong to a segment."""
     match = _FILE.fullmatch(name)
@@ -219,6 +225,21 @@ def parse_file_name(name: str) -> LogFile | None:
     if offset > limits.INT64_MAX:
         return None
     return LogFile(offset, match["kind"], match["suffix"] or "")
+
+
+def corrupt_name(name: str, position: int | None, number: int = 1) -> str:
+    """The name for bytes taken out of the log file `name` at a position, or for all of it (None).
+
+    `number` tells apart what was taken out of the same place at different times; the first has none.
+    """
+    place = "" if position is None else f".{position}"
+    count = "" if number == 1 else f"-{number}"
+    return f"{name}{place}{count}{CORRUPT}"
+
+
+def is_corrupt_name(name: str) -> bool:
+    """Whether `corrupt_name` may have made this name."""
+    return _CORRUPT.fullmatch(name) is not None
 
 
 # -- ids ---------------------------------------------------------------------------------------------------------

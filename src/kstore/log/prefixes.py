@@ -2,7 +2,9 @@
 
 Called by `log` at a truncation. Recovery cuts in place instead: nobody reads a log that is still being opened.
 
-Invariants: at every moment the name leads to the whole old file or the whole new one, and once `replace_by_prefix`
+Two steps, because only the first needs room on the disk: where it fails, nothing has changed yet.
+
+Invariants: at every moment the name leads to the whole old file or the whole new one, and once `take_prefix`
 returns the new one is there after a power loss; a leftover of an interrupted call is removed at the next open.
 """
 
@@ -18,8 +20,8 @@ STEP_BYTES: Final = 1 << 20
 """Bytes copied at a time: enough that a call costs nothing against them, little enough to hold."""
 
 
-def replace_by_prefix(disk: Disk, directory: str, path: str, size_bytes: int) -> None:
-    """Replace a file of `directory` by its first `size_bytes` bytes. Raises `OSError`, with the old file in place."""
+def write_prefix(disk: Disk, directory: str, path: str, size_bytes: int) -> None:
+    """Copy the first `size_bytes` bytes of a file of `directory`, durably, for `take_prefix`. Raises `OSError`."""
     temporary = f"{directory}/{TEMPORARY}"
     if disk.exists(temporary):
         disk.unlink(temporary)
@@ -34,5 +36,9 @@ def replace_by_prefix(disk: Disk, directory: str, path: str, size_bytes: int) ->
             target.close()
     finally:
         source.close()
-    disk.rename(temporary, path)
+
+
+def take_prefix(disk: Disk, directory: str, path: str) -> None:
+    """Put what `write_prefix` wrote in the place of `path`. Raises `OSError`."""
+    disk.rename(f"{directory}/{TEMPORARY}", path)
     disk.sync_dir(directory)

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from kstore import limits
+from kstore._native.scan import ProducerBatch as ProducerBatch
 from kstore.errors import (
     DuplicateSequence,
     InvalidBatch,
@@ -37,9 +38,6 @@ COMMIT = "commit"
 ABORT = "abort"
 
 _SEQUENCES = limits.INT32_MAX + 1
-_TRANSACTIONAL_BIT = 0x10
-_CONTROL_BIT = 0x20
-_MARKERS = {0: ABORT, 1: COMMIT}
 
 
 class Origin(Enum):
@@ -48,36 +46,6 @@ class Origin(Enum):
     CLIENT = "client"  # epochs, sequences, duplicates, transaction state
     COORDINATOR = "coordinator"  # epochs and transaction state: markers and offset commits carry no sequences
     REPLICATION = "replication"  # nothing: the leader has checked
-
-
-class ProducerBatch(NamedTuple):
-    """A batch with a producer id, as far as the producer states care. Offsets and sequences are inclusive."""
-
-    base_offset: int
-    last_offset: int
-    producer_id: int
-    producer_epoch: int
-    base_sequence: int  # -1: none
-    last_sequence: int  # wraps from 2^31-1 to 0, so it may be below base_sequence
-    transactional: bool
-    control_type: str | None  # None: data; COMMIT or ABORT: the marker that ends a transaction
-    coordinator_epoch: int  # of a marker, else -1
-    timestamp_ms: int  # the batch's max timestamp
-
-
-class ScannedBatch(Protocol):
-    """A row of a segment scan, as far as it is read here."""
-
-    base_offset: int
-    last_offset: int
-    producer_id: int
-    producer_epoch: int
-    base_sequence: int
-    last_sequence: int
-    attributes: int
-    max_timestamp_ms: int
-    control_type: int
-    coordinator_epoch: int
 
 
 class StoredBatch(NamedTuple):
@@ -224,19 +192,11 @@ class ProducerStates:
         self._decided: dict[int, int] = {}  # first offset -> offset of a marker not yet below the high watermark
 
     @classmethod
-    def from_entries(
-        cls,
-        entries: Iterable[ProducerEntry],
-        end_offset: int,
-        *,
-        now_ms: int | None = None,
-        expiration_ms: int = 86_400_000,
-    ) -> ProducerStates:
-        """States as a snapshot or tail checkpoint at `end_offset` has them, without those expired at `now_ms`."""
+    def from_entries(cls, entries: Iterable[ProducerEntry], end_offset: int) -> ProducerStates:
+        """States as a snapshot or tail checkpoint at `end_offset` has them."""
         states = cls(end_offset)
         for entry in entries:
-            if now_ms is None or not entry.is_expired(now_ms, expiration_ms):
-                states._entries[entry.producer_id] = entry.copy()
+            states._entries[entry.producer_id] = entry.copy()
         opened = ((e.txn_first_offset, e.producer_id) for e in states._entries.values() if e.txn_first_offset >= 0)
         states._open = dict(sorted(opened))
         return states
@@ -379,7 +339,13 @@ class ProducerStates:
         self.advance(log_start_offset)
 
     def expire(self, now_ms: int, expiration_ms: int) -> int:
-        """Forgets the producers idle for `expiration_ms` (`producer.id.expiration.ms`); how many."""
+        """Forgets the producers idle for `expiration_ms` (`producer.id.expiration.ms`); how many.
+
+        By the clock, and by the newest batch of any producer: Kafka asks the clock alone, and one that jumps ahead
+        would make it forget all of them, and store the batch that one of them sends again a second time.
+        """
+        newest_ms = max((entry.last_timestamp_ms for entry in self._entries.values()), default=now_ms)
+        now_ms = min(now_ms, newest_ms)
         expired = [key for key, entry in self._entries.items() if entry.is_expired(now_ms, expiration_ms)]
         for producer_id in expired:
             del self._entries[producer_id]
@@ -391,34 +357,6 @@ class ProducerStates:
         self._open.clear()
         self._decided.clear()
         self.end_offset = end_offset
-
-
-def producer_batch(row: ScannedBatch) -> ProducerBatch | None:
-    """The row of a segment scan as a `ProducerBatch`; None when it moves no producer's state.
-
-    Those are batches without a producer id, control batches of other kinds, and control batches without a record:
-    the cleaner took the marker because the whole transaction is gone.
-    """
-    marker = _MARKERS.get(row.control_type)
-    if row.producer_id < 0 or (marker is None and row.attributes & _CONTROL_BIT):
-        return None
-    return ProducerBatch(
-        row.base_offset,
-        row.last_offset,
-        row.producer_id,
-        row.producer_epoch,
-        row.base_sequence,
-        row.last_sequence,
-        bool(row.attributes & _TRANSACTIONAL_BIT),
-        marker,
-        row.coordinator_epoch,
-        row.max_timestamp_ms,
-    )
-
-
-def last_sequence(base_sequence: int, last_offset_delta: int) -> int:
-    """The sequence of a batch's last record: `NO_SEQUENCE` without one, else it wraps from 2^31-1 to 0."""
-    return (base_sequence + last_offset_delta) % _SEQUENCES if base_sequence >= 0 else NO_SEQUENCE
 
 
 # -- the rules ---------------------------------------------------------------------------------------------------

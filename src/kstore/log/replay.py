@@ -13,25 +13,23 @@ from kstore.errors import CorruptionError, InvalidBatch
 from kstore.log import names
 from kstore.log.epochs import EpochRun, LeaderEpochs, rebuild
 from kstore.log.producers import ProducerStates
-from kstore.log.rows import row_of_header
 from kstore.log.snapshots import load_snapshot, parse_snapshot, snapshot_offsets
 from kstore.log.transactions import AbortedTransaction
 
 if TYPE_CHECKING:
     from kstore._native.batch import BatchHeader
-    from kstore._native.segment import Segment
+    from kstore._native.segment import ProducerBatch, Segment
     from kstore.log.derived import Derived
     from kstore.log.disk import Disk
+    from kstore.log.twins import PartitionFiles
 
 
 def restore_producers(derived: Derived, segments: Sequence[Segment], end: int) -> tuple[int, ...]:
     """Set producer state to that of `end`; returns the offsets of snapshots whose check failed. Raises `OSError`."""
     snapshot = load_snapshot(derived.disk, derived.directory, not_after=end)
     derived.restore_producers(snapshot.entries, snapshot.offset or 0)
-    for segment, header in headers_between(segments, snapshot.offset or 0, end):
-        row = row_of_header(header, segment)
-        if row is not None:
-            derived.apply(row, segment.base_offset)
+    for segment, batch in _producer_batches_between(segments, snapshot.offset or 0, end):
+        derived.apply(batch, segment.base_offset)
     derived.producers.advance(end)
     return snapshot.damaged
 
@@ -41,15 +39,27 @@ def rebuild_aborted(derived: Derived, segments: Sequence[Segment], bases: Collec
     snapshot = load_snapshot(derived.disk, derived.directory, not_after=min(bases))
     states = ProducerStates.from_entries(snapshot.entries, snapshot.offset or 0)
     found: dict[int, list[AbortedTransaction]] = {base: [] for base in bases}
-    for segment, header in headers_between(segments, snapshot.offset or 0, end):
-        row = row_of_header(header, segment)
-        done = None if row is None else states.apply(row)
+    for segment, batch in _producer_batches_between(segments, snapshot.offset or 0, end):
+        done = states.apply(batch)
         if done is not None and done.aborted and segment.base_offset in found:
             found[segment.base_offset].append(
                 AbortedTransaction(done.producer_id, done.first_offset, done.last_offset, done.last_stable_offset)
             )
     for base, entries in found.items():
         derived.rebuilt_aborted(base, entries)
+
+
+def missing_front(files: PartitionFiles, log_start: int, first: int) -> int | None:
+    """Where a log of dense offsets began, if its segments begin only at `first` and nobody deleted what was below.
+
+    The log start checkpoint and the leader epochs rise, durably, before a segment goes; epochs that nobody vouches for
+    say nothing. None where nothing is missing.
+    """
+    earliest = files.epochs.earliest
+    if earliest is None or not files.epochs_trusted:
+        return None
+    began = max(earliest.start_offset, log_start)
+    return began if began < first else None
 
 
 def lineage_holds(epochs: LeaderEpochs, segments: Sequence[Segment], start: int, end: int) -> bool:
@@ -93,7 +103,9 @@ def damaged_snapshots(disk: Disk, directory: str, above: int) -> list[int]:
 def rebuild_epochs(segments: Sequence[Segment], end: int) -> LeaderEpochs:
     """The lineage from the batches themselves: a walk over every header of the log."""
     runs: list[EpochRun] = []
-    for _, header in headers_between(segments, 0, end):
+    for header in (header for segment, _ in _parts_between(segments, 0, end) for header in segment.headers()):
+        if header.base_offset >= end:
+            break
         if runs and runs[-1].epoch == header.leader_epoch:
             runs[-1] = runs[-1]._replace(batches=runs[-1].batches + 1)
         else:
@@ -101,15 +113,19 @@ def rebuild_epochs(segments: Sequence[Segment], end: int) -> LeaderEpochs:
     return rebuild(runs).epochs
 
 
-def headers_between(
+def _producer_batches_between(
     segments: Sequence[Segment], offset: int, end: int
-) -> Iterator[tuple[Segment, BatchHeader]]:
-    """The headers of every batch that starts at or above `offset` and below `end`, with their segments."""
+) -> Iterator[tuple[Segment, ProducerBatch]]:
+    """What moves the producers' states at or above `offset` and below `end`, with its segment."""
+    for segment, position in _parts_between(segments, offset, end):
+        for batch in segment.producer_batches(position):
+            if offset <= batch.base_offset < end:
+                yield segment, batch
+
+
+def _parts_between(segments: Sequence[Segment], offset: int, end: int) -> Iterator[tuple[Segment, int]]:
+    """The segments with batches at or above `offset` and below `end`, and the position to read each from."""
     for i, segment in enumerate(segments):
         segment_end = segments[i + 1].base_offset if i + 1 < len(segments) else end
-        if segment_end <= offset or segment.base_offset >= end:
-            continue
-        position = segment.locate(offset) if offset > segment.base_offset else 0
-        for header in segment.headers(position):
-            if offset <= header.base_offset < end:
-                yield segment, header
+        if segment_end > offset and segment.base_offset < end:
+            yield segment, segment.locate(offset) if offset > segment.base_offset else 0

@@ -6,8 +6,8 @@ this digest has checked every bit of the segment. It also holds the digests of t
 checksum at all.
 
 The log writes a seal when it rolls, and drops it when the segment is truncated, deleted or compacted. Losing the file
-loses the check, nothing else. A segment that Kafka has compacted since does not fit its seal either: whether that is
-damage depends on whether anyone else wrote here (`twins.RootCheckpoints.others_ran`).
+loses the check, nothing else. A segment that Kafka has compacted since does not fit its seal either, so all seals are
+dropped where anyone else may have written (`store.trust`).
 
 Invariants
 1. A seal is written only of a segment that takes no more appends and whose bytes are on the medium.
@@ -71,5 +71,10 @@ def read_seals(disk: Disk, directory: str) -> dict[int, SegmentSeal]:
 
 
 def write_seals(disk: Disk, directory: str, seals: Mapping[int, SegmentSeal]) -> None:
-    """Writes all seals of a partition, without a sync: a torn file is no file."""
-    disk.write_file(f"{directory}/{names.SEALS_FILE}", format_seals(seals.values()))
+    """Writes all seals of a partition, without a sync: a torn file is no file.
+
+    By a rename, so that neither the death of the process nor a full disk loses the seals that were there.
+    """
+    path = f"{directory}/{names.SEALS_FILE}"
+    disk.write_file(path + names.TEMPORARY, format_seals(seals.values()))
+    disk.rename(path + names.TEMPORARY, path)

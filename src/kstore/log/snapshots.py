@@ -125,15 +125,16 @@ def stray_snapshots(
     log_start_offset: int,
     log_end_offset: int,
 ) -> list[int]:
-    """Which snapshots to remove when a log is loaded (Kafka's removeStraySnapshots, then truncateAndReload).
+    """Which snapshots to remove when a log is loaded (Kafka's removeStraySnapshots and truncateAndReload).
 
     Kept are those at a segment's base offset and the newest of the others when it lies above all segments' (a clean
-    close wrote it); of these, none at or below the log start, and none above the log end: they speak of batches that
-    are gone.
+    close wrote it); of these, none at or below the log start. None above the log end is kept: they speak of batches
+    that are gone. Those go first, where Kafka looks for the newest first: a crash may bring some of the removed ones
+    back, and which is the newest must not depend on that.
     """
     known = sorted(offsets)
     bases = set(segment_base_offsets)
-    others = [offset for offset in known if offset not in bases]
+    others = [offset for offset in known if offset not in bases and offset <= log_end_offset]
     keep = bases
     if others and others[-1] > max(bases, default=-1):
         keep = bases | {others[-1]}

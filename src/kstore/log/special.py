@@ -16,9 +16,9 @@ from kstore import compression
 from kstore._native import batch as native
 from kstore._native.batches import Batches
 from kstore._native.records import Encoder, encode_marker
+from kstore._native.scan import producer_batch
 from kstore.log.appended import Appended
 from kstore.log.producers import Origin, ProducerBatch
-from kstore.log.rows import row_of_data, row_of_marker
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,9 +58,8 @@ def append_special(log: Log, buffer: Buffer, clock: Callable[[], int]) -> Append
 
 
 def _append_one(log: Log, piece: memoryview, header: BatchHeader, clock: Callable[[], int]) -> Appended:
-    row: ProducerBatch | None = None
-    if header.producer_id >= 0:
-        row = row_of_data(header, log.view.log_end_offset)
+    row = producer_batch(piece, log.view.log_end_offset)
+    if row is not None:
         known = log.derived.producers.check(row)
         if known is not None:
             return Appended(known.base_offset, known.last_offset + 1, known.timestamp_ms, True)
@@ -139,8 +138,5 @@ def append_as_follower(log: Log, buffer: Buffer) -> Appended:
     for header in native.headers(whole):
         piece = whole[header.position : header.position + header.size_bytes]
         info = native.check(piece, client=False)
-        row = None
-        if header.producer_id >= 0 and header.records:
-            row = row_of_marker(piece) if header.is_control else row_of_data(header, header.base_offset)
-        newest = max(newest, log.append_stamped(piece, info, row).timestamp_ms)
+        newest = max(newest, log.append_stamped(piece, info, producer_batch(piece)).timestamp_ms)
     return Appended(base, log.view.log_end_offset, newest)

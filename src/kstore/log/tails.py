@@ -18,7 +18,7 @@ Invariants
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from kstore import limits
@@ -195,6 +195,21 @@ class TailFiles:
             if fits(tail):
                 return tail
         return None
+
+    def usable(self, paths: Mapping[int, str]) -> TailCheckpoint | None:
+        """The newest checkpoint whose log bytes are still there, `paths` being the logs by base offset. `OSError`."""
+
+        def fits(tail: TailCheckpoint) -> bool:
+            path = paths.get(tail.segment_base_offset)
+            if path is None:
+                return False
+            file = self._disk.open_file(path, writable=False)
+            try:
+                return tail_fits(tail, file)
+            finally:
+                file.close()
+
+        return self.newest(fits)
 
     def remove(self) -> None:
         """Removes both: the log is about to be cut or emptied."""

@@ -110,12 +110,15 @@ class RootCheckpoints:
         self._root = root
         self._twins: dict[str, Twin] = {}
         self._beliefs: dict[str, _Belief] = {}
+        self._cleaned: set[tuple[str, int]] = set()
         self._writable = True
         self._marker_epoch = NO_BROKER_EPOCH
         self.was_clean = False
         """The last stop was clean: no log needs recovery."""
         self.others_ran = False
         """There is evidence that someone else wrote here since kstore last did."""
+        self.cleaner_ran = False
+        """The cleaner checkpoint is not as kstore left it, and kstore never changes one: a log may be compacted."""
         self.damaged: tuple[str, ...] = ()
         """Names of the files judged damaged, for reports and counters."""
         self.meta: MetaProperties | None = None
@@ -146,6 +149,7 @@ class RootCheckpoints:
         if self._read_meta():
             damaged.append(names.META_PROPERTIES_FILE)
         self.damaged = tuple(damaged)
+        self._read_cleaned()
         return self
 
     # -- what they say --
@@ -172,6 +176,10 @@ class RootCheckpoints:
     def cleaner_offset(self, topic: str, partition: int) -> int | None:
         """Up to where the log is compacted, or less; None when nothing is known to be."""
         return self._beliefs[names.CLEANER_OFFSETS_FILE].low.get((topic, partition))
+
+    def was_cleaned(self, topic: str, partition: int) -> bool:
+        """Whether the cleaner checkpoint, or its twin where the two differ, says that the log was compacted once."""
+        return (topic, partition) in self._cleaned
 
     # -- changes --
 
@@ -228,6 +236,20 @@ class RootCheckpoints:
         if known.get((topic, partition), 0) > offset:
             self.write_recovery_points({**known, (topic, partition): offset})
 
+    def forget(self, topic: str) -> None:
+        """Drops what is said of a topic's logs, durably, before a topic of that name is made anew. Raises `OSError`.
+
+        A log that inherited a log start would begin there, and one that inherited a recovery point would take its
+        torn tail for damage.
+        """
+        for name, belief in list(self._beliefs.items()):
+            low, high = (_without(topic, offsets) for offsets in (belief.low, belief.high))
+            if (low, high) != (belief.low, belief.high):
+                text = _text(low)
+                self._write(name, text.encode("ascii"), _text(high), "" if low == high else text)
+                self._beliefs[name] = _Belief(low, high)
+        self._cleaned = {key for key in self._cleaned if key[0] != topic}
+
     def write_meta(self, meta: MetaProperties, *, now_ms: int) -> None:
         """Writes `meta.properties`. Whoever writes that file past this method looks like damage to the next open."""
         data = format_meta_properties(meta, now_ms=now_ms)
@@ -266,6 +288,13 @@ class RootCheckpoints:
     def _write_twin(self, twins: Mapping[str, Twin], *, closed: bool) -> None:
         head = {"closed": closed, "others": self._others_stamp(), "marker": self._marker_epoch}
         self._disk.write_file_atomic(self._path(names.TWIN_FILE), _format_twins(KIND_ROOT, head, twins))
+
+    def _read_cleaned(self) -> None:
+        data = read_optional(self._disk, self._path(names.CLEANER_OFFSETS_FILE))
+        said = parse_offsets(data or b"") or {}
+        twin = self._twins.get(names.CLEANER_OFFSETS_FILE)
+        self.cleaner_ran = bool(said) and twin is not None and not twin.matches(data)
+        self._cleaned = {*said, *self._beliefs[names.CLEANER_OFFSETS_FILE].low}
 
     def _read_meta(self) -> bool:
         """Decides what `meta.properties` says; whether the file is damaged."""
@@ -320,6 +349,10 @@ def _judge(name: str, data: bytes | None, twin: Twin | None, others_ran: bool) -
     return _Belief(smaller, smaller, damaged=True)
 
 
+def _without(topic: str, offsets: Offsets) -> Offsets:
+    return {key: offset for key, offset in offsets.items() if key[0] != topic}
+
+
 def _text(offsets: Offsets) -> str:
     return format_offsets(offsets).decode("ascii")
 
@@ -335,6 +368,8 @@ class PartitionFiles:
         self._disk = disk
         self._directory = directory
         self._twins: dict[str, Twin] = {}
+        self._held: dict[str, bytes | None] = {}
+        """What each file holds, as far as is known; None where there is none."""
         self.epochs = LeaderEpochs()
         """The lineage as the files have it; the log changes it and hands it to `write_epochs`."""
         self.epochs_trusted = False
@@ -359,8 +394,13 @@ class PartitionFiles:
         return self
 
     def write_epochs(self, epochs: LeaderEpochs) -> None:
-        """Writes `leader-epoch-checkpoint`, durably: before the first batch of a new epoch. Raises `OSError`."""
-        self._write(names.EPOCHS_FILE, format_epochs(epochs.entries))
+        """Writes `leader-epoch-checkpoint`, durably: before the first batch of a new epoch. Raises `OSError`.
+
+        What file and twin say already is not written again; a log without epochs is given no file to say so.
+        """
+        held = self._held.get(names.EPOCHS_FILE)
+        if epochs or names.EPOCHS_FILE in self._twins or (held is not None and parse_epochs(held) != ()):
+            self._write(names.EPOCHS_FILE, format_epochs(epochs.entries))
         self.epochs, self.epochs_trusted = epochs, True
 
     def write_topic_id(self, topic_id: bytes) -> None:
@@ -374,19 +414,26 @@ class PartitionFiles:
             self.write_topic_id(self.topic_id)
 
     def _read_epochs(self) -> bool:
-        """Decides what the lineage is; whether the file is damaged for certain."""
-        data = read_optional(self._disk, self._path(names.EPOCHS_FILE))
+        """Decides what the lineage is; whether the file is damaged for certain.
+
+        A file from before a write that did not happen is as good as the twin, which tells of it: no batch is appended
+        in an epoch, and no epoch is forgotten of batches that stay, before both are written. After a write that failed
+        the log has gone on with what the file says.
+        """
+        data = self._held[names.EPOCHS_FILE] = read_optional(self._disk, self._path(names.EPOCHS_FILE))
         twin = self._twins.get(names.EPOCHS_FILE)
         said = None if data is None else parse_epochs(data)
         self.epochs_trusted = twin is not None and twin.matches(data)
-        if twin is not None and (self.epochs_trusted or said is None):
+        if twin is not None and said is None:
             said = parse_epochs(twin.text.encode("latin-1"))
         self.epochs = LeaderEpochs(said or ())
         return data is not None and parse_epochs(data) is None
 
     def _read_topic_id(self) -> bool:
         """Decides what the topic's id is; whether the file is damaged."""
-        data = read_optional(self._disk, self._path(names.PARTITION_METADATA_FILE))
+        data = self._held[names.PARTITION_METADATA_FILE] = read_optional(
+            self._disk, self._path(names.PARTITION_METADATA_FILE)
+        )
         twin = self._twins.get(names.PARTITION_METADATA_FILE)
         self.topic_id = parse_partition_metadata(data or b"")
         if twin is None:
@@ -397,11 +444,14 @@ class PartitionFiles:
     def _write(self, name: str, data: bytes) -> None:
         """Twin first, then the file. The twin is not synced: a torn or older one makes the file be checked."""
         known = self._twins.get(name)
-        twin = Twin(digest_of(data), known.now if known is not None else NO_FILE, data.decode("latin-1"))
-        twins = {**self._twins, name: twin}
+        now, text = digest_of(data), data.decode("latin-1")
+        if known is not None and (known.now, known.text) == (now, text) and self._held.get(name) == data:
+            return
+        twins = {**self._twins, name: Twin(now, known.now if known is not None else NO_FILE, text)}
+        self._held.pop(name, None)
         self._disk.write_file(self._path(names.PARTITION_TWIN_FILE), _format_twins(KIND_PARTITION, {}, twins))
         self._disk.write_file_atomic(self._path(name), data)
-        self._twins = twins
+        self._twins, self._held[name] = twins, data
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kstore._native.crc32c import crc32c
 from kstore.config import StoreConfig, TopicConfig, render
 from kstore.errors import InvalidConfig
+from kstore.log import names
 
 if TYPE_CHECKING:
     from kstore.log.disk import Disk
@@ -39,6 +41,8 @@ class Topic:
     topic_id: str
     """Kafka's topic id, 22 characters of base64url; empty where no file tells."""
     config: TopicConfig
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """The config keys that were set for this topic, as Kafka writes them; the others have their defaults."""
 
     @property
     def partition_count(self) -> int:
@@ -55,6 +59,8 @@ class Entry(NamedTuple):
     config: Mapping[str, str]
     state: str = "live"
     """`creating` and `deleting` outlive a crash, so that the next open finishes what was begun."""
+    dense: bool = False
+    """The topic was made here and no offset of its logs was ever left out; see `trust`."""
 
 
 def encode(entries: Mapping[str, Entry]) -> bytes:
@@ -80,9 +86,17 @@ class Catalog:
         self._path = f"{directory}/{FILE_NAME}"
         self._config = config
         self._entries: dict[str, Entry] = {}
+        self._parsed: dict[str, TopicConfig] = {}
+        """What `config` has read of `_entries`; emptied whenever those change."""
+        self._mutex = threading.Lock()
+        """Around every change; no other lock is taken while it is held."""
 
     def load(self, inherited: Mapping[str, Mapping[str, str]]) -> None:
-        """Read the sidecar over `inherited`: what Kafka's own metadata log says of each topic's config."""
+        """Read the sidecar over `inherited`: what Kafka's own metadata log says of each topic's config.
+
+        A topic that Kafka knows is one that Kafka may have compacted.
+        """
+        self._parsed = {}
         self._entries = {name: Entry("", 0, config) for name, config in inherited.items()}
         if not self._disk.exists(self._path):
             return
@@ -90,10 +104,16 @@ class Catalog:
         if own is None:
             _log.warning("%s fails its check: topic configurations fall back to their defaults", self._path)
             return
-        self._entries.update(own)
+        self._entries.update((name, e._replace(dense=e.dense and name not in inherited)) for name, e in own.items())
 
     def config(self, name: str) -> TopicConfig:
         """The topic's configuration; a key or value that kstore refuses is left out with a warning."""
+        parsed = self._parsed
+        if name not in parsed:
+            parsed[name] = self._read_config(name)
+        return parsed[name]
+
+    def _read_config(self, name: str) -> TopicConfig:
         entry = self._entries.get(name)
         values = entry.config if entry is not None else {}
         try:
@@ -102,9 +122,24 @@ class Catalog:
             _log.warning("config of topic %s: %s; its other keys hold", name, error)
             return self._config.topic({k: v for k, v in values.items() if _fits(k, v)})
 
-    def is_dense(self, name: str) -> bool:
-        """Whether the topic's offsets are known to have no holes: its config is at hand and asks for no compaction."""
-        return name in self._entries and self.config(name).dense
+    def new_entry(self, topic_id: str, partitions: int, config: Mapping[str, Any]) -> Entry:
+        """The entry of a topic that is to be made. Raises `InvalidConfig`."""
+        dense = not self._config.topic(config).compacts
+        return Entry(topic_id, partitions, strings(config), "creating", dense)
+
+    def dense_id(self, name: str) -> bytes | None:
+        """The id of the topic, whose logs the sidecar knows to be without holes; None where it does not."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.dense or self.config(name).compacts:
+            return None
+        return names.uuid_from_text(entry.topic_id)
+
+    def forget_dense(self, topics: Iterable[str]) -> None:
+        """Know from now on that these topics may have holes; on the medium when this returns. Raises `OSError`."""
+        with self._mutex:
+            stale = {name: entry for name in topics if (entry := self._entries.get(name)) is not None and entry.dense}
+            if stale:
+                self._replace({**self._entries, **{name: e._replace(dense=False) for name, e in stale.items()}})
 
     def topic_id(self, name: str) -> str:
         """The topic's id, or an empty string."""
@@ -117,23 +152,40 @@ class Catalog:
 
     def put(self, name: str, entry: Entry) -> None:
         """Remember a topic; on the medium when this returns. Raises `OSError`."""
-        self._replace({**self._entries, name: entry})
+        with self._mutex:
+            self._replace({**self._entries, name: entry})
+
+    def entry(self, name: str) -> Entry:
+        """What is kept of a topic; an empty entry where nothing is."""
+        return self._entries.get(name, Entry("", 0, {}))
+
+    def overrides(self, name: str) -> dict[str, str]:
+        """The config keys that were set for the topic itself."""
+        entry = self._entries.get(name)
+        return {} if entry is None else dict(entry.config)
 
     def alter(self, name: str, partitions: int, changes: Mapping[str, Any]) -> TopicConfig:
-        """Change config keys of a topic; returns its new config. Raises `InvalidConfig` and `OSError`."""
-        entry = self._entries.get(name, Entry("", partitions, {}))
-        config = {**entry.config, **strings(changes)}
-        parsed = self._config.topic(config)
-        self.put(name, entry._replace(partitions=partitions, config=config))
-        return parsed
+        """Change config keys of a topic, None takes one back to its default; returns its new config.
+
+        Raises `InvalidConfig` and `OSError`.
+        """
+        with self._mutex:
+            entry = self._entries.get(name, Entry("", partitions, {}))
+            kept = {key: value for key, value in entry.config.items() if key not in changes}
+            config = {**kept, **strings({key: value for key, value in changes.items() if value is not None})}
+            parsed = self._config.topic(config)
+            dense = entry.dense and not parsed.compacts
+            self._replace({**self._entries, name: entry._replace(partitions=partitions, config=config, dense=dense)})
+            return parsed
 
     def remove(self, name: str) -> None:
         """Forget a topic; on the medium when this returns. Raises `OSError`."""
-        self._replace({k: v for k, v in self._entries.items() if k != name})
+        with self._mutex:
+            self._replace({k: v for k, v in self._entries.items() if k != name})
 
     def _replace(self, entries: dict[str, Entry]) -> None:
         self._disk.write_file_atomic(self._path, encode(entries))
-        self._entries = entries
+        self._entries, self._parsed = entries, {}
 
 
 def strings(config: Mapping[str, Any]) -> dict[str, str]:

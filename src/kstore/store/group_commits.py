@@ -23,8 +23,8 @@ import hashlib
 import json
 import logging
 import threading
-import urllib.parse
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -85,15 +85,19 @@ class GroupCommits:
     # -- looking --------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Every group that has a commit, sorted."""
+        """Every group that has a commit, sorted. Raises `StorageError` where the disk fails to read."""
         with self._mutex:
             self._read_logs(range(self._partition_count()))
             groups = {name for name, commits in self._logged.items() if _live(commits)}
-            groups.update(waiting_commits(self._store.disk, self._store.path))
+            with self._reading():
+                groups.update(waiting_commits(self._store.disk, self._store.path))
         return sorted(groups)
 
     def committed(self, group: str) -> dict[TopicPartition, CommittedOffset]:
-        """The group's committed offsets by `(topic, partition)`; empty for a group that never committed."""
+        """The group's committed offsets by `(topic, partition)`; empty for a group that never committed.
+
+        Raises `StorageError` where the disk fails to read.
+        """
         with self._mutex:
             return _live(self._newest(group))
 
@@ -101,8 +105,13 @@ class GroupCommits:
         count = self._partition_count()
         if count:
             self._read_logs([offsets.partition_for(group, count)])
-        waiting = _read_file(self._store.disk, self._file(group), group)
+        with self._reading():
+            waiting = _read_file(self._store.disk, self._file(group), group)
         return _merge(self._logged.get(group, {}), waiting)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Around what only looks: a failure costs this call, not the directory."""
+        return self._store.health.guard("read commits of groups in", self._store.path, final=False)
 
     def _partition_count(self) -> int:
         if not self._count:
@@ -188,8 +197,11 @@ class GroupCommits:
         """
         with self._mutex:
             count = 0
-            for name in _files(self._store.disk, self._store.path):
-                data = self._store.disk.read_file(f"{self._store.path}/{name}")
+            with self._reading():
+                files = _files(self._store.disk, self._store.path)
+            for name in files:
+                with self._reading():
+                    data = self._store.disk.read_file(f"{self._store.path}/{name}")
                 if self._folded.get(name) != crc32c(data):
                     found = _decode_file(data)
                     if found is not None and _file_name(found[0]) == name:
@@ -280,7 +292,9 @@ def _plain(group: str) -> str:
 
     Dots are encoded too, so that a file with a dot is one that is being written (`.tmp`) or a lock's holder.
     """
-    name = urllib.parse.quote(group, safe="", errors="surrogatepass").replace(".", "%2E")
+    from urllib.parse import quote  # for a consumer without a broker; it brings much that nobody else needs
+
+    name = quote(group, safe="", errors="surrogatepass").replace(".", "%2E")
     if len(name) <= FILE_NAME_CHARS_MAX:
         return name
     return hashlib.sha256(group.encode(errors="surrogatepass")).hexdigest()

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,15 +36,16 @@ from kstore.errors import (
 from kstore.log import names
 from kstore.log.checkpoints import NO_BROKER_EPOCH
 from kstore.log.disk import OsDisk
-from kstore.log.health import Health
+from kstore.log.health import FORBIDDEN, Health
 from kstore.log.loader import Known, Loaded, Loader
 from kstore.log.log import Log
 from kstore.log.twins import RootCheckpoints
 from kstore.partition import Partition
-from kstore.store import directory, topics
+from kstore.store import checkpointing, directory, topics
 from kstore.store.catalog import Catalog, Topic
 from kstore.store.group_commits import GroupCommits
 from kstore.store.ticker import Ticker
+from kstore.store.trust import Trust
 
 if TYPE_CHECKING:
     from kstore.config import TopicConfig
@@ -99,8 +101,9 @@ class Store:
         create: bool = True,
         read_only: bool = False,
         background: bool = True,
+        on_open: Callable[[Partition], None] = lambda _: None,
     ) -> None:
-        """Use `kstore.open`. `disk`, `clock` and `background` are replaced by simulations."""
+        """Use `kstore.open`. Simulations replace `disk`, `clock`, `background`; `on_open` hears of each opened one."""
         self.path = path.rstrip("/") or "/"
         self.config = config
         self.disk = disk
@@ -109,6 +112,7 @@ class Store:
         self.health = Health()
         self.groups = GroupCommits(self)
         """Committed offsets of consumer groups."""
+        self._on_open = on_open
         self._mutex = threading.RLock()
         self._roots_mutex = threading.RLock()
         """Taken last, around every write of a root checkpoint; `_mutex` and partitions' locks come before it."""
@@ -126,10 +130,10 @@ class Store:
             self._open(create and not read_only)
         except OSError as error:
             self._release()
-            if isinstance(error, PermissionError | NotADirectoryError):
+            if isinstance(error, NotADirectoryError):
                 where = error.filename or path
-                raise NotALogDirectory(f"{where}: {error.strerror}; check its owner and mode") from error
-            self.health.refuse(error, "open", self.path)
+                raise NotALogDirectory(f"{where}: {error.strerror}; check the path") from error
+            self.health.refuse(error, "open", self.path, final=False if error.errno in FORBIDDEN else None)
         except BaseException:
             self._release()
             raise
@@ -153,9 +157,9 @@ class Store:
         if kafkas is not None and self._roots.meta is not None and self._roots.meta.node_id is not None:
             self._broker_epoch = kafkas.broker_epochs.get(self._roots.meta.node_id, NO_BROKER_EPOCH)
         clean = self._roots.was_clean
-        self._vouched = self._roots.vouched
+        self._trust = Trust(self._roots, self._catalog)
         if not self.read_only:
-            self._roots.begin()
+            self._trust.begin(self.disk, self.path)
             topics.finish_interrupted(self.disk, self.path, self._catalog)
         self._numbers = topics.partitions_of(self.disk, self.path)
         self._clean = clean
@@ -163,6 +167,11 @@ class Store:
             for topic, numbers in self._numbers.items():
                 for number in numbers:
                     self._load(topic, number)
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster that the directory belongs to, as `meta.properties` tells; empty where nothing does."""
+        return (self._roots.meta.cluster_id if self._roots.meta else None) or ""
 
     # -- topics ---------------------------------------------------------------------------------------------
 
@@ -207,24 +216,20 @@ class Store:
                 raise UsageError(f"topic {name} needs at least one partition, not {count}")
             for other in self._numbers:
                 if other == name:
-                    raise TopicExists(f"topic {name} exists in {self.path}")
+                    raise TopicExists(f"topic {name} exists in {self.path}; choose another name, or alter that one")
                 if names.topics_collide(other, name):
                     raise TopicExists(f"topic {name} collides with {other}: '.' and '_' are one in metric names")
             self.config.topic(config)
             with self.health.guard("create topic in", self.path):
+                self._roots.forget(name)
                 topics.create(self.disk, self.path, self._catalog, name, count, config or {}, topic_id)
             self._numbers[name] = list(range(count))
             if self._is_kafkas:
-                _log.warning(
-                    "the Kafka of %s does not know topic %s: its next boot sets the directories aside as -stray; "
-                    "create the topic by Kafka's own tools, or graduate to a new directory",
-                    self.path,
-                    name,
-                )
+                _log.warning(topics.UNKNOWN_TO_KAFKA, self.path, name)
             return self._topic(name)
 
     def alter_topic(self, name: str, config: Mapping[str, Any]) -> Topic:
-        """Change some of a topic's config keys; on the medium, and in force, when this returns.
+        """Change some of a topic's config keys, None takes one back; on the medium, and in force, when this returns.
 
         Raises `UnknownTopicOrPartition`, `InvalidConfig` (nothing is changed), `StorageError`.
         """
@@ -239,23 +244,36 @@ class Store:
                     partition.reconfigure(altered)
             return self._topic(name)
 
+    def grow_topic(self, name: str, partitions: int) -> Topic:
+        """Give a topic more partitions; on the medium when this returns.
+
+        Raises `UnknownTopicOrPartition`, `UsageError` where it has as many, `StorageError`.
+        """
+        with self._mutex:
+            self._require_writable()
+            numbers = self._require_topic(name)
+            with self.health.guard("grow topic in", self.path):
+                self._numbers[name] = topics.grow(self.disk, self.path, self._catalog, name, numbers, partitions)
+            return self._topic(name)
+
     def delete_topic(self, name: str) -> None:
         """Delete a topic and its records; what was read before stays valid. Raises `UnknownTopicOrPartition`."""
         with self._mutex:
             self._require_writable()
             numbers = self._require_topic(name)
-            for number in numbers:
-                partition = self._partitions.pop((name, number), None)
-                if partition is not None:
-                    partition.close(clean=False)
-            del self._numbers[name]
             with self.health.guard("delete topic in", self.path):
+                topics.note_deletion(self._catalog, name, numbers)  # else a full disk would leave half a topic
+                for number in numbers:
+                    partition = self._partitions.pop((name, number), None)
+                    if partition is not None:
+                        partition.close(clean=False)
+                del self._numbers[name]
                 topics.delete(self.disk, self.path, self._catalog, name, numbers)
 
     def _topic(self, name: str) -> Topic:
         numbers = tuple(self._numbers[name])
         topic_id = self._catalog.topic_id(name) or topics.stored_id(self.disk, self.path, name, numbers)
-        return Topic(name, numbers, topic_id, self._catalog.config(name))
+        return Topic(name, numbers, topic_id, self._catalog.config(name), self._catalog.overrides(name))
 
     def _require_topic(self, name: str) -> list[int]:
         numbers = self._numbers.get(name)
@@ -282,11 +300,29 @@ class Store:
             found = self._partitions.get((topic, index))
             return found if found is not None else self._load(topic, index)
 
+    def opened(self, topic: str, index: int) -> Partition | None:
+        """The partition where it was opened before; None, and nothing is opened, where it was not."""
+        return self._partitions.get((topic, index))
+
+    def high_watermark(self, topic: str, index: int) -> int:
+        """The checkpointed high watermark of a partition, where a replica role begins; 0 where none was written."""
+        with self._mutex:
+            self._require_open()
+            stored = self._roots.high_watermark(topic, index)
+            return 0 if stored is None else stored
+
     def _load(self, topic: str, index: int) -> Partition:
         path = f"{self.path}/{names.partition_dir_name(topic, index)}"
         config = self._catalog.config(topic)
         point = self._roots.recovery_point(topic, index)
-        known = Known(self._clean, *point, self._roots.log_start(topic, index), log_start_sure=self._vouched)
+        known = Known(
+            self._clean,
+            *point,
+            self._roots.log_start(topic, index),
+            log_start_sure=self._trust.vouched,
+            undisturbed=self._trust.undisturbed,
+            dense_id=self._trust.dense_id(topic, index),
+        )
         with self.health.guard("open", path, final=False):
             loaded = self._load_log(topic, index, path, config, known)
         for note in loaded.notes:
@@ -296,6 +332,7 @@ class Store:
         partition = Partition(topic, index, log, self.clock, read_only=self.read_only)
         partition.on_log_start = partial(self._note_log_start, topic, index)
         partition.on_rewind = partial(self._note_rewind, topic, index)
+        self._on_open(partition)
         self._partitions[topic, index] = partition
         return partition
 
@@ -304,9 +341,14 @@ class Store:
         attempts = READ_ONLY_ATTEMPTS if self.read_only else 1
         while True:
             loader = Loader(self.disk, path, config, self._open_segments, writable=not self.read_only)
-            loader.dense = self._catalog.is_dense(topic)
+            loader.on_hole = partial(self._note_hole, topic)
+            loader.recheck_dense = partial(self._is_dense_still, topic, index) if self.read_only else None
             try:
-                return loader.load(known)
+                loaded = loader.load(known)
+                if loaded.notes and loader.dense and self.read_only and not self._is_dense_still(topic, index):
+                    known = replace(known, dense_id=None)
+                    continue
+                return loaded
             except FileNotFoundError:
                 attempts -= 1
                 if self.read_only and not self.disk.exists(path):
@@ -323,19 +365,20 @@ class Store:
             partition.flush()
         self._checkpoint()
 
-    def tick(self) -> None:
-        """One round of background work: flush what waits, write recovery points when they are due."""
+    def tick(self) -> int:
+        """One round of background work: flush what waits, write recovery points when due; returns commits folded in."""
         if self.health.failure is not None:
-            return
+            return 0
         for partition in self._opened():
             if partition.log_end_offset > partition.recovery_point:
                 try:
                     partition.flush()
                 except ClosedError:
                     continue  # its topic was deleted since we looked
-        self.groups.fold()
+        folded = self.groups.fold()
         if self.clock() - self._last_checkpoint_ms >= self.config.log_flush_offset_checkpoint_interval_ms:
             self._checkpoint()
+        return folded
 
     def _opened(self) -> list[Partition]:
         with self._mutex:
@@ -345,22 +388,7 @@ class Store:
         """Write the root's checkpoints from what the open partitions know."""
         with self._mutex, self._roots_mutex, self.health.guard("write checkpoints of", self.path):
             self._last_checkpoint_ms = self.clock()
-            points, marks = {}, {}
-            for key, partition in self._every_partition():
-                points[key] = partition.recovery_point if partition else self._roots.recovery_point(*key).durable
-                stored = self._roots.high_watermark(*key)
-                marks[key] = partition.high_watermark if partition else points[key] if stored is None else stored
-            self._roots.write_recovery_points(points)
-            self._roots.write_high_watermarks(marks)
-            starts = {}
-            for key, partition in self._every_partition():
-                if partition is None:
-                    start = self._roots.log_start(*key)
-                    if start is not None:
-                        starts[key] = start
-                elif partition.log_start_offset > partition.segments[0].base_offset:
-                    starts[key] = partition.log_start_offset
-            self._roots.write_log_starts(starts)
+            checkpointing.write(self._roots, self._every_partition())
 
     def _note_log_start(self, topic: str, index: int, offset: int) -> None:
         """Before segments go: the log starts at `offset`, whichever of them a crash brings back."""
@@ -371,6 +399,15 @@ class Store:
         """Before a log is cut below its recovery point: what will lie there is not known to be on the medium."""
         with self._roots_mutex, self.health.guard("write checkpoints of", self.path):
             self._roots.lower_recovery_point(topic, index, offset)
+
+    def _note_hole(self, topic: str) -> None:
+        """Before a log of the topic leaves offsets out: nobody is to take that for damage, after a crash either."""
+        with self.health.guard("write the catalogue of", self.path):
+            self._catalog.forget_dense([topic])
+
+    def _is_dense_still(self, topic: str, index: int) -> bool:
+        """For readers beside a writer, whose catalogue may say something else by now."""
+        return Trust.read(self.disk, self.path).dense_id(topic, index) is not None
 
     def _every_partition(self) -> list[tuple[tuple[str, int], Partition | None]]:
         keys = [(topic, number) for topic, numbers in self._numbers.items() for number in numbers]
@@ -399,6 +436,18 @@ class Store:
             with self._mutex:
                 self._close()
         finally:
+            self._closed = True
+            self._release()
+
+    def abandon(self) -> None:
+        """Let go of everything and write nothing, as the death of the process would: the next open recovers."""
+        if self._closed:
+            return
+        if self._ticker is not None:
+            self._ticker.stop()
+        with self._mutex:
+            for partition in self._partitions.values():
+                partition.close(clean=False)
             self._closed = True
             self._release()
 

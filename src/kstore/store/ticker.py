@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 class Ticker:
     """Calls `tick` every `interval_ms` on a daemon thread, from `start` to `stop`."""
 
-    def __init__(self, name: str, interval_ms: int, tick: Callable[[], None]) -> None:
+    def __init__(self, name: str, interval_ms: int, tick: Callable[[], object]) -> None:
         self._interval_s = interval_ms / 1000
         self._tick = tick
         self._stopped = threading.Event()

@@ -19,27 +19,35 @@ from kstore.errors import UsageError
 from kstore.log import names
 from kstore.log.checkpoints import parse_partition_metadata
 from kstore.log.twins import PartitionFiles
-from kstore.store.catalog import Catalog, Entry, strings
+from kstore.store.catalog import Catalog, Entry
 from kstore.store.directory import METADATA_TOPIC
 
 if TYPE_CHECKING:
     from kstore.kraft import KraftMetadata
     from kstore.log.disk import Disk
 
+UNKNOWN_TO_KAFKA = (
+    "the Kafka of %s does not know topic %s: its next boot sets the directories aside as -stray; "
+    "create the topic by Kafka's own tools, or graduate to a new directory"
+)
+
 _log = logging.getLogger(__name__)
 
 
-def partitions_of(disk: Disk, root: str) -> dict[str, list[int]]:
-    """Partition numbers of each topic by the directories there are; Kafka's metadata log is none of them.
+def partition_dirs(disk: Disk, root: str) -> dict[str, names.PartitionDir]:
+    """The directories of partitions in a log directory, of whatever kind, by name.
 
-    A file may have such a name too (`kstore-tail-1`), so each is looked at.
+    A file may be called like one (`kstore-group-1`), so each is looked at. A symbolic link is none, wherever it leads.
     """
+    named = {name: parsed for name in disk.list(root) if (parsed := names.parse_dir_name(name)) is not None}
+    return {name: parsed for name, parsed in named.items() if disk.is_dir(f"{root}/{name}", follow=False)}
+
+
+def partitions_of(disk: Disk, root: str) -> dict[str, list[int]]:
+    """Partition numbers of each topic by the directories there are; Kafka's metadata log is none of them."""
     found: dict[str, list[int]] = {}
-    for name in disk.list(root):
-        parsed = names.parse_dir_name(name)
-        if parsed is None or parsed.kind != "live" or parsed.topic == METADATA_TOPIC:
-            continue
-        if disk.is_dir(f"{root}/{name}"):
+    for parsed in partition_dirs(disk, root).values():
+        if parsed.kind == "live" and parsed.topic != METADATA_TOPIC:
             found.setdefault(parsed.topic, []).append(parsed.partition)
     return {topic: sorted(numbers) for topic, numbers in found.items()}
 
@@ -60,7 +68,9 @@ def create(
         names.uuid_from_text(topic_id)
     except ValueError:
         raise UsageError(f"topic id {topic_id!r} is not 22 characters of base64url") from None
-    entry = Entry(topic_id, partitions, strings(config), "creating")
+    entry = catalog.new_entry(topic_id, partitions, config)
+    if catalog.entry(name).state == "deleting":
+        delete(disk, root, catalog, name, partitions_of(disk, root).get(name, []))
     catalog.put(name, entry)
     try:
         _make_directories(disk, root, name, entry)
@@ -71,10 +81,25 @@ def create(
     catalog.put(name, entry._replace(state="live"))
 
 
+def grow(disk: Disk, root: str, catalog: Catalog, name: str, numbers: list[int], partitions: int) -> list[int]:
+    """Make a topic's missing directories up to `partitions`; returns all its numbers.
+
+    Raises `UsageError` where it has as many, and `OSError`: the next open finishes what was begun.
+    """
+    if partitions <= numbers[-1] + 1:
+        raise UsageError(f"topic {name} has {numbers[-1] + 1} partitions; it can grow, but not to {partitions}")
+    topic_id = catalog.topic_id(name) or stored_id(disk, root, name, numbers)
+    entry = catalog.entry(name)._replace(partitions=partitions, topic_id=topic_id)
+    catalog.put(name, entry._replace(state="creating"))
+    _make_directories(disk, root, name, entry)
+    catalog.put(name, entry._replace(state="live"))
+    return list(range(partitions))
+
+
 def _make_directories(disk: Disk, root: str, name: str, entry: Entry) -> None:
     for number in range(entry.partitions):
         path = f"{root}/{names.partition_dir_name(name, number)}"
-        if not disk.exists(path):
+        if not disk.is_dir(path, follow=False):
             disk.make_dir(path)
         PartitionFiles.open(disk, path).write_topic_id(names.uuid_from_text(entry.topic_id))
         if not disk.exists(f"{path}/{names.log_name(0)}"):  # so that a reader finds a log, if an empty one
@@ -85,9 +110,16 @@ def _make_directories(disk: Disk, root: str, name: str, entry: Entry) -> None:
     disk.sync_dir(root)
 
 
-def delete(disk: Disk, root: str, catalog: Catalog, name: str, numbers: Sequence[int]) -> None:
-    """Remove a topic's directories and its entry. Raises `OSError`; the next open finishes what was begun."""
+def note_deletion(catalog: Catalog, name: str, numbers: Sequence[int]) -> None:
+    """Decide that a topic goes; on the medium when this returns. Raises `OSError`, and nothing is decided."""
     catalog.put(name, Entry(catalog.topic_id(name), len(numbers), {}, "deleting"))
+
+
+def delete(disk: Disk, root: str, catalog: Catalog, name: str, numbers: Iterable[int]) -> None:
+    """Remove the directories and the entry of a topic whose deletion is noted.
+
+    Raises `OSError`; the next open, or the next creation under that name, finishes what was begun.
+    """
     _remove_directories(disk, root, name, numbers)
     catalog.remove(name)
 
@@ -95,7 +127,7 @@ def delete(disk: Disk, root: str, catalog: Catalog, name: str, numbers: Sequence
 def _remove_directories(disk: Disk, root: str, name: str, numbers: Iterable[int]) -> None:
     for number in numbers:
         path = f"{root}/{names.partition_dir_name(name, number)}"
-        if disk.exists(path):
+        if disk.is_dir(path, follow=False):
             doomed = f"{root}/{names.delete_dir_name(name, number)}"
             disk.rename(path, doomed)
             disk.sync_dir(root)
@@ -129,7 +161,7 @@ def is_log_file(name: str) -> bool:
 
 def finish_interrupted(disk: Disk, root: str, catalog: Catalog) -> None:
     """Bring creations and deletions that a crash interrupted to their end. Raises `OSError`."""
-    listing = disk.list(root)
+    dirs = partition_dirs(disk, root)
     for name, entry in catalog.unfinished().items():
         if entry.state == "creating":
             _make_directories(disk, root, name, entry)
@@ -137,9 +169,8 @@ def finish_interrupted(disk: Disk, root: str, catalog: Catalog) -> None:
         else:
             _remove_directories(disk, root, name, partitions_of(disk, root).get(name, []))
             catalog.remove(name)
-    for name in listing:
-        parsed = names.parse_dir_name(name)
-        if parsed is not None and parsed.kind == "delete":
+    for name, parsed in dirs.items():
+        if parsed.kind == "delete":
             _remove_directory(disk, f"{root}/{name}")
 
 

@@ -154,8 +154,11 @@ class Walk:
                 yield "power loss", f"{where}, zeros behind", Image(names, {**newest, node: torn.ljust(size, b"\0")})
             if cut % 16 == 0:
                 yield "power loss", f"{where}, nothing else arrived", Image(names, {**oldest, node: torn})
-        garbage = head + dice.randbytes(len(data)) + before[position + len(data) :]
-        yield "power loss", f"file {node} has its size and nonsense in it", Image(names, {**newest, node: garbage})
+        grown = max(0, len(oldest[node]) - position)  # what lies below has its place on the medium: old or new
+        if grown < len(data):
+            nonsense = data[:grown] + dice.randbytes(len(data) - grown)
+            garbage = head + nonsense + before[position + len(data) :]
+            yield "power loss", f"file {node} has its size and nonsense in it", Image(names, {**newest, node: garbage})
 
     def _cuts(self, length: int, position: int, dice: random.Random) -> list[int]:
         if self.tear_all or length <= TEAR_ALL_BYTES:

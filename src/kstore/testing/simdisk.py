@@ -184,7 +184,7 @@ class SimDisk(Disk):
         """See `Disk.exists`."""
         return path in self._nodes
 
-    def is_dir(self, path: str) -> bool:
+    def is_dir(self, path: str, *, follow: bool = True) -> bool:
         """See `Disk.is_dir`."""
         node = self._nodes.get(path)
         return node is not None and node.names is not None

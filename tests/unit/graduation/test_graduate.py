@@ -252,6 +252,21 @@ def test_damage_does_not_graduate(data, tmp_path):
     assert nothing_made(tmp_path)
 
 
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_damage_that_nobody_has_met_yet_does_not_graduate(data, tmp_path, which):
+    """A clean stop lets every open trust the bytes: in a sealed segment that would be a link, and in the active one."""
+    log = sorted((data / "orders-0").glob("*.log"))[which]
+    harmed = bytearray(log.read_bytes())
+    harmed[len(harmed) - 3] ^= 1
+    log.write_bytes(harmed)
+    before = state(data)
+    with pytest.raises(kstore.CorruptionError, match="kstore log repair") as caught:
+        kstore.graduate(data, tmp_path / "kafka")
+    assert caught.value.file == str(log)
+    assert not (tmp_path / "kafka").exists()
+    assert state(data) == before
+
+
 def test_a_missing_partition_is_said(data, tmp_path):
     for path in (data / "orders-0").iterdir():
         path.unlink()
@@ -333,3 +348,14 @@ def test_paths_survive_javas_properties():
 def test_listeners():
     assert cluster.parse_listener("[::1]:9092") == ("::1", 9092)
     assert cluster.parse_listener("kafka.example:1") == ("kafka.example", 1)
+
+
+def test_files_that_are_called_like_partitions_are_none(data, tmp_path):
+    with kstore.open(data) as store:
+        store.groups.commit("7", {("orders", 0): 7})  # its file may be called kstore-group-7
+    (data / "kstore-position-47609525").write_bytes(b"the place in a followed file")
+    kstore.graduate(data, tmp_path / "kafka")
+    assert kstore.verify(data).ok
+    assert not any(path.name.startswith("kstore-position") for path in (tmp_path / "kafka").iterdir())
+    with kstore.open(data) as store:
+        assert sorted(store.topics()) == ["__consumer_offsets", "orders", "table"]

@@ -51,17 +51,26 @@ def test_deleted_files_go():
     assert len(done) == 3
 
 
-@pytest.mark.parametrize("name", ["kstore-seals.tmp", "leader-epoch-checkpoint.tmp", "partition.metadata.tmp"])
-def test_temporary_files_of_checkpoints_go(name):
-    disk = disk_with({name: b"half"})
+@pytest.mark.parametrize(
+    "base",
+    [
+        "kstore-seals", "leader-epoch-checkpoint", "partition.metadata", *files_of(7), names.snapshot_name(7),
+        names.corrupt_name(names.log_name(7), 9),
+    ],
+)  # fmt: skip
+def test_half_written_files_go(base):
+    disk = disk_with({f"{base}.tmp": b"half"})
     leftovers.resolve(disk, ROOT)
     assert left(disk) == set()
 
 
 @pytest.mark.parametrize(
     "name",
-    ["notes.tmp", "backup.deleted", "00000000000000000000.log.bak", "x.swap", "00000000000000000000.log.9.corrupt"],
-)
+    [
+        "notes.tmp", "backup.deleted", "00000000000000000000.log.bak", "x.swap", "00000000000000000000.log.9.corrupt",
+        "7.log.tmp", "00000000000000000000.log.tmp.tmp",
+    ],
+)  # fmt: skip
 def test_files_that_are_neither_kafkas_nor_ours_are_not_touched(name):
     disk = disk_with({name: b"mine"})
     leftovers.resolve(disk, ROOT)

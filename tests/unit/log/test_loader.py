@@ -178,6 +178,22 @@ def test_damage_of_the_last_segment_below_the_recovery_point_is_kept_too():
         assert partition.append([b"on"]).base_offset == 6
 
 
+@pytest.mark.parametrize("stop", ["close", "kill"])
+@pytest.mark.parametrize("base", [0, 4, 8])
+def test_a_damaged_header_and_no_snapshot_of_producers_cost_one_batch(base, stop):
+    disk, store = filled(batches=6, durable=True)
+    store.close() if stop == "close" else kill(store)
+    flip_byte(disk, f"{DIR}/{names.log_name(base)}", 9)
+    for name in disk.list(DIR):
+        if name.endswith(".snapshot"):
+            disk.unlink(f"{DIR}/{name}")
+    for _ in range(2):
+        with open_store(disk) as store:
+            partition = store.partition("t", 0)
+            assert readable(partition) == {i: v for i, v in enumerate(expected(6)) if i not in (base, base + 1)}
+            assert partition.log_end_offset == 12
+
+
 def test_quarantine_outlives_a_clean_stop():
     disk, store = filled(batches=4, durable=True)
     kill(store)
@@ -288,6 +304,33 @@ def test_a_lost_leader_epoch_file_is_found_again_in_the_batches(stop):
     disk.unlink(f"{DIR}/{names.PARTITION_TWIN_FILE}")
     with open_store(disk) as store:
         assert store.partition("t", 0).log.derived.epochs.entries == entries
+
+
+def test_a_damaged_topic_id_is_written_anew():
+    disk, store = filled()
+    store.close()
+    path = f"{DIR}/{names.PARTITION_METADATA_FILE}"
+    whole = disk.read_file(path)
+    flip_byte(disk, path, len(whole) - 2)
+    with open_store(disk) as store:
+        store.partition("t", 0)
+    assert disk.read_file(path) == whole
+
+
+def test_epochs_that_all_lie_at_the_end_are_gone_after_one_recovery_and_after_two():
+    disk = SimDisk()
+    store, partition = new_partition(disk, internal_segment_bytes=400)
+    for i in range(6):
+        partition.append([b"%d" % i * 50] * 2, timestamp_ms=NOW_MS)
+    partition.delete_records(partition.log_end_offset)  # the last segment stays: its batches are below the start
+    kill(store)
+    after = []
+    for _ in range(3):
+        store = open_store(disk)
+        assert store.partition("t", 0).log.derived.epochs.entries == ()
+        kill(store)
+        after.append(disk.files())
+    assert after[0] == after[1] == after[2]
 
 
 @pytest.mark.parametrize("stop", ["close", "kill"])
@@ -424,7 +467,7 @@ def test_many_segments_open_without_a_look_into_each(tmp_path, count):
     root, step, links = tmp_path / "d", 10, 30_000
     last = (count - 1) * step
     with kstore.open(root) as store:
-        store.create_topic("t")
+        store.create_topic("t", config={"cleanup.policy": "compact"})  # which may leave holes
     directory = root / "t-0"
     for path in directory.glob("0*"):
         path.rename(directory / path.name.replace("0" * 20, f"{last:020d}"))

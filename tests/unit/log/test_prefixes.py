@@ -7,11 +7,16 @@ import errno
 import pytest
 
 from kstore.log import leftovers
-from kstore.log.prefixes import STEP_BYTES, TEMPORARY, replace_by_prefix
+from kstore.log.prefixes import STEP_BYTES, TEMPORARY, take_prefix, write_prefix
 from kstore.testing.simdisk import SimDisk
 from support.stores import power_off
 
 OLD = bytes(range(256)) * 20
+
+
+def replace_by_prefix(disk, directory, path, size_bytes):
+    write_prefix(disk, directory, path, size_bytes)
+    take_prefix(disk, directory, path)
 
 
 def disk_with(data):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,15 +19,13 @@ from kstore.log.producers import (
     ProducerEntry,
     ProducerStates,
     StoredBatch,
-    last_sequence,
-    producer_batch,
 )
 
 DAY_MS = 86_400_000
 
 
 def data(offset, sequence, count=1, *, pid=7, epoch=0, txn=False, ts=1000):
-    last = last_sequence(sequence, count - 1)
+    last = (sequence + count - 1) % (INT32_MAX + 1) if sequence >= 0 else -1
     return ProducerBatch(offset, offset + count - 1, pid, epoch, sequence, last, txn, None, -1, ts)
 
 
@@ -78,14 +75,6 @@ def test_sequences_wrap_between_and_inside_batches():
     assert inside.entry(7).batches[0].first_sequence == INT32_MAX - 1
     assert inside.check(data(5, 3)) is None
     assert inside.check(data(5, INT32_MAX - 1, 5)) == Duplicate(0, 4, 1000)
-
-
-def test_last_sequence():
-    assert last_sequence(0, 0) == 0
-    assert last_sequence(INT32_MAX, 0) == INT32_MAX
-    assert last_sequence(INT32_MAX, 1) == 0
-    assert last_sequence(INT32_MAX - 4, 8) == 3
-    assert last_sequence(-1, 8) == -1
 
 
 def test_an_unknown_producer_may_begin_anywhere_unless_its_transactions_are_version_2():
@@ -297,12 +286,22 @@ def test_coordinator_commits_carry_no_sequences():
 
 
 def test_idle_producers_expire_but_not_with_an_open_transaction():
-    states = states_with(data(0, 0, pid=1, ts=0), data(1, 0, pid=2, ts=0, txn=True), data(2, 0, pid=3, ts=1))
+    idle = [data(0, 0, pid=1, ts=0), data(1, 0, pid=2, ts=0, txn=True), data(2, 0, pid=3, ts=1)]
+    states = states_with(*idle, data(3, 0, pid=4, ts=2 * DAY_MS))
     assert states.expire(DAY_MS, DAY_MS) == 1
-    assert [entry.producer_id for entry in states.entries()] == [2, 3]
+    assert [entry.producer_id for entry in states.entries()] == [2, 3, 4]
     assert states.expire(DAY_MS, DAY_MS) == 0
-    states.apply(marker(3, pid=2, ts=5))
+    states.apply(marker(4, pid=2, ts=5))
     assert states.expire(DAY_MS + 5, DAY_MS) == 2
+
+
+def test_a_clock_that_jumps_ahead_expires_nobody():
+    """Nor does a producer from the future: it takes both."""
+    states = states_with(data(0, 0, pid=1, ts=0), data(1, 0, pid=2, ts=DAY_MS - 1))
+    assert states.expire(4_000 * DAY_MS, DAY_MS) == 0
+    states.apply(data(2, 0, pid=3, ts=4_000 * DAY_MS))
+    assert states.expire(DAY_MS - 1, DAY_MS) == 0
+    assert states.expire(2 * DAY_MS, DAY_MS) == 2
 
 
 def test_offset_and_id_0_are_like_any_other():
@@ -311,7 +310,6 @@ def test_offset_and_id_0_are_like_any_other():
     again = ProducerStates.from_entries(states.entries(), 1)
     assert again.open_transactions == ((0, 0),)
     assert again.apply(marker(1, pid=0)) == CompletedTransaction(0, 0, 1, 2, False)
-    assert producer_batch(row(producer_id=0)).producer_id == 0
 
 
 def test_states_of_a_snapshot():
@@ -320,13 +318,12 @@ def test_states_of_a_snapshot():
         ProducerEntry(2, 0, last_timestamp_ms=0, txn_first_offset=80),
         ProducerEntry(3, 0, last_timestamp_ms=9, txn_first_offset=70),
     ]
-    states = ProducerStates.from_entries(entries, 100, now_ms=DAY_MS, expiration_ms=DAY_MS)
-    assert len(states) == 2
+    states = ProducerStates.from_entries(entries, 100)
+    assert len(states) == 3
     assert states.end_offset == 100
     assert states.open_transactions == ((70, 3), (80, 2))
     assert states.apply(marker(100, pid=3)) == CompletedTransaction(3, 70, 100, 80, False)
     assert entries[2].txn_first_offset == 70
-    assert len(ProducerStates.from_entries(entries, 100)) == 3
 
 
 def test_advance_and_clear():
@@ -357,41 +354,6 @@ def test_entries_compare_and_print():
     assert entry != ProducerEntry(7, 1)
     assert entry != 7
     assert "producer_id=7" in repr(entry)
-
-
-# -- rows of a scan --
-
-
-def row(**changes):
-    fields = {
-        "position": 0,
-        "base_offset": 4,
-        "last_offset": 6,
-        "producer_id": 7,
-        "producer_epoch": 1,
-        "base_sequence": 10,
-        "last_sequence": 12,
-        "attributes": 0,
-        "max_timestamp_ms": 99,
-        "control_type": -1,
-        "coordinator_epoch": -1,
-    }
-    return SimpleNamespace(**{**fields, **changes})
-
-
-def test_rows_of_a_scan():
-    assert producer_batch(row()) == ProducerBatch(4, 6, 7, 1, 10, 12, False, None, -1, 99)
-    assert producer_batch(row(attributes=0x14)).transactional
-    commit = producer_batch(row(attributes=0x30, control_type=1, coordinator_epoch=8))
-    assert (commit.control_type, commit.coordinator_epoch, commit.transactional) == (COMMIT, 8, True)
-    assert producer_batch(row(attributes=0x30, control_type=0)).control_type == ABORT
-
-
-def test_rows_that_move_no_state():
-    assert producer_batch(row(producer_id=-1)) is None
-    assert producer_batch(row(attributes=0x30)) is None  # the cleaner took the marker
-    assert producer_batch(row(attributes=0x20, control_type=2)) is None
-    assert producer_batch(row(producer_id=-1, attributes=0x20, control_type=2)) is None
 
 
 # -- against a plain model: the whole history is remembered --

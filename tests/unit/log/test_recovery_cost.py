@@ -82,3 +82,23 @@ def test_an_index_that_cannot_be_written_costs_only_the_checkpoint(
         os.rmdir(f"{store.path}/t-0/00000000000000000000.index")
         log.log.mark(tail=True)
         assert made
+
+
+def test_a_tail_checkpoint_older_than_the_recovery_point_takes_no_recovery_back(tmp_path: Path) -> None:
+    """The newer of the two was lost: what the recovery point says is known is not read again."""
+    with kstore.open(tmp_path / "data", config=CONFIG) as store:
+        store.create_topic("t", config={"internal.segment.bytes": 5000})
+        log = store.partition("t", 0)
+        log.log.sync(log.log.mark(tail=True))
+        while len(log.segments) < 4:
+            log.append([bytes(1000)])
+        store.flush()
+        copy = tmp_path / "copy"
+        shutil.copytree(store.path, copy)
+        last = log.segments[-1].base_offset
+    (copy / "t-0" / "kstore-tail-0").unlink()
+    assert (copy / "t-0" / "kstore-tail-1").exists()
+    sealed = [path for path in sorted((copy / "t-0").glob("*.index")) if int(path.stem) < last]
+    before = [path.stat().st_ino for path in sealed]
+    kstore.open(copy, config=CONFIG).close()
+    assert [path.stat().st_ino for path in sealed] == before, "the indexes of known segments were made anew"

@@ -24,7 +24,7 @@ def test_seals_round_trip(seals):
     disk = MemoryDisk()
     write_seals(disk, "d", seals)
     assert read_seals(disk, "d") == seals
-    assert disk.calls == [f"write_file d/{names.SEALS_FILE}"]
+    assert disk.calls == [f"write_file d/{names.SEALS_FILE}.tmp", "rename"]
 
 
 def test_a_wrong_bit_or_a_cut_leaves_no_seals():

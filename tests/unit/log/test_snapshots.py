@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,3 +182,11 @@ def test_strays_outside_the_log():
     assert strays([227, 300], [227], start=227) == [227]
     assert strays([100, 150], [0, 100], end=149) == [150]
     assert strays([100, 150], [0, 100], end=150) == []
+
+
+def test_strays_are_the_same_whichever_of_the_removed_ones_a_crash_brings_back():
+    every = [100, 120, 130, 140, 160]
+    gone = set(strays(every, [100], end=150))
+    assert gone == {120, 130, 160}
+    for back in itertools.chain.from_iterable(itertools.combinations(sorted(gone), n) for n in range(4)):
+        assert set(strays([100, 140, *back], [100], end=150)) == set(back)

@@ -406,6 +406,27 @@ def test_a_partition_of_kafkas_is_to_be_checked():
     assert reopened_partition(disk).epochs_trusted
 
 
+def test_what_file_and_twin_say_already_is_not_written_again():
+    disk = partition()
+    files = reopened_partition(disk)
+    disk.calls.clear()
+    files.write_epochs(LeaderEpochs(EPOCHS))
+    files.write_topic_id(TOPIC_ID)
+    assert disk.calls == []
+    files.write_epochs(LeaderEpochs([(0, 0)]))
+    assert disk.files[path(names.EPOCHS_FILE)] == b"0\n1\n0 0\n"
+
+
+def test_a_log_without_epochs_is_given_no_file_to_say_so():
+    disk = MemoryDisk()
+    files = reopened_partition(disk)
+    files.write_epochs(LeaderEpochs())
+    assert disk.calls == []
+    partition(disk)
+    reopened_partition(disk).write_epochs(LeaderEpochs())
+    assert disk.files[path(names.EPOCHS_FILE)] == b"0\n0\n"
+
+
 def test_epochs_that_kafka_wrote_since_are_to_be_checked():
     disk = partition()
     disk.files[path(names.EPOCHS_FILE)] = b"0\n3\n0 0\n3 150\n4 170\n"
@@ -422,7 +443,7 @@ def test_a_crash_between_twin_and_file_is_explained():
         reopened_partition(disk).write_epochs(LeaderEpochs([*EPOCHS, (4, 170)]))
     files = reopened_partition(disk)
     assert files.epochs_trusted
-    assert files.epochs.latest == (4, 170)
+    assert files.epochs.entries == EPOCHS, "nothing was appended in an epoch whose note failed"
 
 
 @pytest.mark.parametrize("name", [names.EPOCHS_FILE, names.PARTITION_METADATA_FILE, names.PARTITION_TWIN_FILE])

@@ -128,6 +128,7 @@ def test_what_a_client_may_not_send(data: bytes, reason: str, code: int) -> None
         edited(">i", 57, 2**31 - 1, edited(">i", 23, 2**31 - 1)),
         edited(">q", 0, -1),
         edited(">q", 0, 2**63 - 1),
+        edited(">q", 0, 2**63 - 2),  # its last offset is 2**63 - 1: no offset would be its end
     ],
 )
 def test_header_fields_that_contradict_each_other(data: bytes) -> None:

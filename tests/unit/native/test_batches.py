@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import random
 import struct
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from kstore import compression
 from kstore._native import batch, batches
 from kstore._native.batches import Batches
-from kstore._native.records import Encoder, encode_marker
+from kstore._native.records import Encoder, Record, encode_marker
 from kstore.errors import CorruptionError, UsageError
 from kstore.records import decode_batches, encode_batches
 
@@ -115,6 +117,56 @@ def test_what_is_passed_over_is_checked_too(bit: int) -> None:
             way()
 
 
+def test_columns_of_records_that_differ_in_one_thing_only(seed: int) -> None:
+    """Runs of records cut alike are decoded by comparison: what looks alike and is not must be told apart."""
+    dice = random.Random(seed)
+    keys = [None, b"", b"k", b"key of 17 bytes!!"]
+    values = [None, b"", b"\0", b"\1", b"v", b"ab", b"\0" * 63, b"\0" * 64, bytes(8150), bytes(9000)]
+    for _ in range(200):
+        kinds = dice.choice((1, 2, 3))
+        few = [(dice.choice(keys), dice.choice(values), dice.choice((0, 0, 1, 70))) for _ in range(kinds)]
+        chosen = [dice.choice(few) for _ in range(dice.randrange(1, 150))]
+        records = [
+            Record(value, key=key, timestamp_ms=1000 + after, headers=[("", b"")] if dice.random() < 0.02 else ())
+            for key, value, after in chosen
+        ]
+        found = decode_batches(encode_batches(records, base_offset=7))
+        columns = found.columns()
+        got = zip(columns.offsets.tolist(), columns.timestamps.tolist(), strict=True)
+        rows = [(*pair, columns.key(i), columns.value(i)) for i, pair in enumerate(got)]
+        assert rows == list(found.tuples())
+        assert rows == [(7 + i, 1000 + after, key, value) for i, (key, value, after) in enumerate(chosen)]
+
+
+def test_a_record_cut_like_the_others_that_claims_a_header_is_found() -> None:
+    data = encode_batches([b"value"] * 5)
+    assert data[-1] == 0  # the number of headers of the last record
+    for way in (lambda found: found.columns(), lambda found: list(found.tuples())):
+        with pytest.raises(CorruptionError):
+            way(decode_batches(edited(data, ">B", len(data) - 1, 2)))
+
+
+def test_a_tuple_that_is_held_does_not_change() -> None:
+    found = decode_batches(encode_batches([b"a", b"b", b"c"])).tuples()
+    first = next(found)
+    copied = (*first,)
+    second = next(found)
+    assert first == copied != second
+    assert next(found)[0] == second[0] + 1
+
+
+def test_tuples_that_are_let_go_are_right_nonetheless() -> None:
+    data = encode_batches([Record(b"%d" % i, key=b"k", timestamp_ms=i // 2) for i in range(6)])
+    hashes = {hash(record) for record in decode_batches(data).tuples()}  # a tuple made anew must forget its hash
+    assert hashes == {hash((i, i // 2, b"k", b"%d" % i)) for i in range(6)}
+    found = [(value, key, timestamp, offset) for offset, timestamp, key, value in decode_batches(data).tuples()]
+    assert found == [(b"%d" % i, b"k", i // 2, i) for i in range(6)]
+
+
+def test_the_collector_has_no_records_to_visit() -> None:
+    assert not gc.is_tracked(next(iter(decode_batches(encode_batches([(b"k", b"v", [("h", b"x")])])))))
+
+
 def test_tuples_are_the_records_in_short() -> None:
     found = decode_batches(encode_batches([(b"k", b"v"), (None, b"w"), (b"k", None)], timestamp_ms=3, base_offset=8))
     assert list(found.tuples()) == [(8, 3, b"k", b"v"), (9, 3, None, b"w"), (10, 3, b"k", None)]
@@ -129,8 +181,6 @@ def test_log_append_time_is_every_records_time() -> None:
 
 
 def test_deltas_of_a_horizon_batch_count_from_the_horizon() -> None:
-    from kstore._native.records import Record
-
     horizon = 10**12
     own = encode_batches([Record(b"v", timestamp_ms=horizon), Record(b"w", timestamp_ms=5)])
     own = edited(own, ">H", 21, 0x40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import random
 import struct
 
@@ -36,6 +37,27 @@ def test_lookup_agrees_with_bisect_for_every_size(seed):
         expected = [3 * offsets[i - 1] if (i := bisect.bisect_right(offsets, t - 7)) else 0 for t in targets]
         assert [index.lookup(t) for t in targets] == expected
         assert index.lookup_many(np.array(targets)).tolist() == expected
+
+
+@pytest.mark.parametrize("shape", ["even", "two slopes", "rising slope", "one leap", "noisy"])
+def test_lookup_agrees_with_bisect_however_entries_lie(shape, seed):
+    """A guess by a straight line may be right, or wrong by the whole index, on either side."""
+    rng = random.Random(seed)
+    for count in (9, 17, 100, 20_000):
+        steps = {
+            "even": [40] * count,
+            "two slopes": [1] * (count // 2) + [20_000] * (count - count // 2),
+            "rising slope": [1 + i for i in range(count)],
+            "one leap": [3] * (count - 1) + [10**9],
+            "noisy": [rng.choice((1, 2, 1000)) for _ in range(count)],
+        }[shape]
+        offsets = [*itertools.accumulate(steps)]
+        index = OffsetIndex(0, offset_entries(*((o, i + 1) for i, o in enumerate(offsets))))
+        some = rng.sample(range(count), min(count, 300))
+        targets = [offsets[i] + d for i in [*some, 0, count - 1] for d in (-1, 0, 1)] + [rng.randrange(offsets[-1])]
+        expected = [bisect.bisect_right(offsets, t) for t in targets]
+        assert index.lookup_many(targets).tolist() == expected
+        assert [index.lookup(t) for t in targets] == expected
 
 
 def test_lookup_many_takes_any_integers():

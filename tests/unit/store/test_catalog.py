@@ -91,14 +91,6 @@ def test_inherited_configs_hold_until_our_own_say_otherwise():
     assert (other.config("a").retention_ms, other.config("k").retention_ms) == (5, 9)
 
 
-@pytest.mark.parametrize(("policy", "dense"), [("delete", True), ("compact", False)])
-def test_offsets_are_dense_where_the_config_is_known_and_says_so(policy, dense):
-    one = catalog()
-    one.put("a", Entry("", 1, {"cleanup.policy": policy}))
-    assert one.is_dense("a") is dense
-    assert not one.is_dense("of a Kafka broker")
-
-
 def test_a_bad_change_is_refused_whole():
     one = catalog()
     one.put("a", Entry("", 1, {"retention.ms": "5"}))

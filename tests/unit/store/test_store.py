@@ -12,6 +12,7 @@ import pytest
 import kstore
 from kstore.log import names
 from kstore.testing.simdisk import SimDisk
+from support.promises import reopen
 from support.stores import NOW_MS, Clock, kill, new_partition, open_store, power_off, values
 
 MARKER = f"/data/{names.CLEAN_SHUTDOWN_FILE}"
@@ -223,6 +224,50 @@ def test_a_topic_whose_making_or_end_fails_anywhere_is_whole_or_gone_after_the_n
         nth += 1
 
 
+def test_a_topic_that_a_full_disk_keeps_is_there_as_it_was():
+    disk = SimDisk()
+    store, partition = new_partition(disk, internal_segment_bytes=300)
+    for i in range(6):
+        partition.append([b"%d" % i * 100])
+    partition.delete_records(3)
+    disk.faults.plant(errno.ENOSPC, kinds=("write",), path_ends=("kstore-topics.tmp",))
+    with pytest.raises(kstore.StorageError) as caught:
+        store.delete_topic("t")
+    assert not caught.value.final
+    assert store.partition("t", 0) is partition
+    assert partition.append([b"on"]).base_offset == 6
+    store.flush()
+    kill(store)
+    disk.kill()
+    with open_store(disk) as store:
+        assert store.partition("t", 0).log_start_offset == 3
+        store.delete_topic("t")
+        assert store.topics() == {}
+
+
+@pytest.mark.parametrize("kind", ["rename", "unlink", "remove_dir"])
+@pytest.mark.parametrize("nth", range(3))
+def test_a_topic_of_the_same_name_begins_anew_though_the_old_one_is_half_deleted(kind, nth):
+    disk = SimDisk()
+    store, partition = new_partition(disk)
+    store.grow_topic("t", 3)
+    partition.append([b"old"])
+    disk.faults.plant(errno.EMFILE, kinds=(kind,), nth=nth + (kind == "rename"))  # the first one notes the deletion
+    with pytest.raises(kstore.StorageError):
+        store.delete_topic("t")
+    disk.faults.clear()
+    assert store.topics() == {}
+    store.create_topic("t")
+    assert store.topic("t").partition_count == 1
+    assert store.partition("t", 0).log_end_offset == 0
+    store.partition("t", 0).append([b"new"])
+    kill(store)
+    disk.kill()
+    with open_store(disk) as store:
+        assert values(store.partition("t", 0)) == [b"new"]
+        assert store.topic("t").partition_count == 1
+
+
 def test_a_file_that_is_not_kafkas_keeps_a_deleted_topics_directory():
     disk = SimDisk()
     with open_store(disk) as store:
@@ -346,3 +391,33 @@ def test_descriptors_are_few_while_open_and_none_after(tmp_path):
         assert len(partition.segments) == 100
         assert open_descriptors() < before + 20
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "stop", "kill"])
+def test_a_topic_made_again_under_its_name_inherits_nothing(meanwhile):
+    disk = SimDisk()
+    store = reopen(disk)
+    store.create_topic("t")
+    log = store.partition("t", 0)
+    for _ in range(9):
+        log.append([b"old"])
+    log.delete_records(5)
+    store.flush()
+    store.delete_topic("t")
+    if meanwhile == "stop":
+        store.close()
+    if meanwhile != "nothing":
+        disk.kill()
+        store = reopen(disk)
+    store.create_topic("t")
+    log = store.partition("t", 0)
+    assert (log.log_start_offset, log.log_end_offset, store.high_watermark("t", 0)) == (0, 0, 0)
+    log.append([b"new"], durable=True)
+    log.append([b"torn"])
+    path = log.segments[-1].path
+    file = disk.open_file(path)
+    file.truncate(disk.size(path) - 5)
+    disk.kill()
+    log = reopen(disk).partition("t", 0)
+    assert [record.value for record in log.read(0)] == [b"new"]
+    assert (log.log_end_offset, log.log.derived.damage) == (1, ())

@@ -1,0 +1,180 @@
+"""How a configuration is read: a table of keys as a frozen dataclass, and readers for the kinds of values.
+
+Owns parsing, ranges and messages for single keys; a field `segment_bytes` is the key `segment.bytes`. Knows no key.
+Called by `directory` and `broker` beside it.
+
+Invariants: a value that was read is valid; unknown keys never pass silently.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from kstore.errors import InvalidConfig
+from kstore.limits import INT64_MAX
+
+Value = int | float | bool | str | list[str] | tuple[str, ...]
+T = TypeVar("T", bound="Config")
+HIDDEN = "[hidden]"
+"""What is shown of a password (org.apache.kafka.common.config.types.Password)."""
+
+
+def whole(low: int, high: int = INT64_MAX) -> Callable[[str, Any], int]:
+    """A reader of whole numbers from `low` to `high`, both allowed."""
+
+    def read(key: str, value: Any) -> int:
+        try:
+            if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+                raise ValueError
+            number = int(value)
+        except (TypeError, ValueError):
+            raise InvalidConfig(f"{key}={value!r} is not a whole number") from None
+        if not low <= number <= high:
+            hint = (
+                "; internal.segment.bytes makes smaller segments, for tests" if key == "segment.bytes" else ""
+            )
+            raise InvalidConfig(f"{key}={number} is outside {low} to {high}{hint}")
+        return number
+
+    return read
+
+
+def ratio(key: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidConfig(f"{key}={value!r} is not a number") from None
+    if not 0 <= number <= 1:
+        raise InvalidConfig(f"{key}={number} is outside 0 to 1")
+    return number
+
+
+def flag(key: str, value: Any) -> bool:
+    """true or false."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word not in ("true", "false"):
+        raise InvalidConfig(f"{key}={value!r} is neither true nor false")
+    return word == "true"
+
+
+def one_of(*choices: str) -> Callable[[str, Any], str]:
+    """A reader of one word out of `choices`."""
+    def read(key: str, value: Any) -> str:
+        if value not in choices:
+            raise InvalidConfig(
+                f"{key}={value!r} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+            )
+        return str(value)
+
+    return read
+
+
+def policies(key: str, value: Any) -> tuple[str, ...]:
+    """A list of cleanup policies."""
+    items = value.split(",") if isinstance(value, str) else list(value)
+    found = tuple(item.strip() for item in items if item.strip())
+    for policy in found:
+        if policy not in ("delete", "compact"):
+            raise InvalidConfig(
+                f"{key} takes delete, compact or both, not {policy!r}{nearest(policy, ('delete', 'compact'))}"
+            )
+    return found
+
+
+def text(key: str, value: Any) -> str:
+    """Any text."""
+    return str(value)
+
+
+def level(low: int, high: int, extra: int | None = None) -> Callable[[str, Any], int]:
+    """A reader of compression levels; `extra` is one more number that is allowed."""
+    in_range = whole(min(low, extra) if extra is not None else low, high)
+
+    def read(key: str, value: Any) -> int:
+        number = in_range(key, value)
+        if number < low and number != extra:
+            raise InvalidConfig(f"{key}={number} is outside {low} to {high}")
+        return number
+
+    return read
+
+
+def setting(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
+    """A field of a configuration: its default, how it is read, what it means."""
+    return field(default=default, metadata={"read": read, "doc": doc})
+
+
+def secret(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
+    """A field like that of `setting` whose value is shown to nobody."""
+    return field(default=default, metadata={"read": read, "doc": doc, "secret": True})
+
+
+def nearest(word: str, choices: Any) -> str:
+    """`; did you mean X?`, or nothing where no choice is close."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shared reading and writing of a group of keys."""
+
+    @classmethod
+    @functools.cache
+    def keys(cls) -> dict[str, dataclasses.Field[Any]]:
+        """Kafka's key of each field, in order."""
+        return {f.name.replace("_", "."): f for f in dataclasses.fields(cls)}
+
+    @classmethod
+    def parse(cls: type[T], values: Mapping[str, Any] | None) -> T:
+        """Read a mapping of Kafka's keys; strings as in a properties file and Python values are both fine.
+
+        Raises `InvalidConfig` for an unknown key (naming the nearest right one) and for a value out of range.
+        """
+        known = cls.keys()
+        fields: dict[str, Any] = {}
+        for key, value in (values or {}).items():
+            if key not in known:
+                raise InvalidConfig(f"unknown {cls.subject()} config {key!r}{nearest(key, known)}")
+            fields[known[key].name] = known[key].metadata["read"](key, value)
+        config = cls(**fields)
+        config.check()
+        return config
+
+    @classmethod
+    def subject(cls) -> str:
+        """What the keys configure, for messages."""
+        return cls.__name__.removesuffix("Config").lower()
+
+    def check(self) -> None:
+        """Raise `InvalidConfig` where keys contradict each other."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.changed().items())})"
+
+    def changed(self) -> dict[str, str]:
+        """The keys that differ from their defaults, as Kafka's strings."""
+        return {
+            key: HIDDEN if f.metadata.get("secret") else render(getattr(self, f.name))
+            for key, f in self.keys().items()
+            if getattr(self, f.name) != f.default
+        }
+
+
+def render(value: Any) -> str:
+    """A value as Kafka writes it in properties files and metadata records."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
