@@ -1,19 +1,49 @@
-"""Every n-th call of a workload failing, until the workload passes untouched (S14, S15, S17 to S19).
+"""Every n-th call of a workload failing, until the workload passes untouched (S14 to S19).
 
 Each call that changes something on the simulated disk fails once with each errno, a failing write whole or after half
-of its bytes. What was acknowledged before or after the failure is there when the directory is opened again, nothing is
-invented, and only errors of kstore's own tree reach the caller.
+of its bytes, and each call that only looks, too. What was acknowledged before or after the failure is there when the
+directory is opened again, nothing is invented, only errors of kstore's own tree reach the caller, and what was not
+final passes: `support.nth_call` says how each case is judged.
+
+`make test` plays a sample of a new seed, and one small workload whole that goes on after each failure; `make slow` all
+of one seed; `nth_calls.py` all of any.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 
 import pytest
 
 from kstore.errors import KStoreError
 from kstore.testing.simdisk import SimDisk
+from support.nth_call import cases, play
 from support.promises import read_all, reopen
+
+SEED = 1
+EVERY = 60
+PARTS = 8
+"""All cases in so many tests, so that they spread over the processes of pytest-xdist."""
+CASES_AT_LEAST = 20_000
+
+
+def test_a_sample_of_the_failing_calls_breaks_no_promise(seed):
+    done = 0
+    for case in itertools.islice(cases(seed), seed % EVERY, None, EVERY):
+        play(case, seed)
+        done += 1
+    assert done > CASES_AT_LEAST // EVERY // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_failing_call_breaks_a_promise(part):
+    done = 0
+    for case in itertools.islice(cases(SEED), part, None, PARTS):
+        play(case, SEED)
+        done += 1
+    assert done >= CASES_AT_LEAST // PARTS
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5])
