@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(q == record.end);
         if (status == KS_OK && i < n) {
             MUST(table[i] == header.base_offset + record.offset_delta);
+            MUST(table[n + i] == ks_record_timestamp(&header, record.timestamp_delta));
+            MUST(table[3 * n + i] == (record.key_size < 0 ? -1 : record.key - copy + record.key_size));
             MUST(table[4 * n + i] == (record.value_size < 0 ? -1 : record.value - copy));
             MUST(table[5 * n + i] == (record.value_size < 0 ? -1 : record.value - copy + record.value_size));
             MUST(table[2 * n + i] == (record.key_size < 0 ? -1 : record.key - copy));

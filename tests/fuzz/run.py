@@ -51,6 +51,7 @@ def run(program: Path, seconds: int) -> int:
         "-timeout=5",
         "-print_final_stats=1",
         "-verbosity=0",
+        f"-seed={os.environ.get('KSTORE_SEED', 0)}",  # 0: another one every time
         f"-artifact_prefix={BUILD}/{program.name}-",
     ]
     # Under the AVX-512 checksum the sanitizers see what they see under the others: the rungs have tests of their own.
