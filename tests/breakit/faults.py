@@ -1,16 +1,27 @@
 """The break-it list: bugs to plant, one at a time, each with the tests that must notice it.
 
-`origin` names the bug of Apache Kafka (or a peer) that a fault plants again, or is "own" for one that could happen
-here. `text` stands exactly once in `file`; the plant replaces it by `by`. `run.py` does the rest.
+`fault.py` says what the parts of a fault are; `run.py` plants them. Those of the wire protocol, of groups and of
+replication stand in files of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fault import Fault
+from faults_groups import GROUPS
+from faults_replication import REPLICATION
+from faults_wire import WIRE
 
 LOG = "tests/unit/log/test_log.py"
 LOADER = "tests/unit/log/test_loader.py"
 PARTITION = "tests/unit/test_partition.py"
+PRODUCERS = "tests/unit/test_partition_producers.py"
+FAILING = "tests/unit/log/test_failing_disk.py"
+TRUNCATION = "tests/unit/log/test_truncation.py"
+ROLLS = "tests/unit/log/test_rolls.py"
+QUARANTINE = "tests/unit/log/test_quarantine.py"
+CALLS = "tests/crash/test_nth_call.py"
+STALLED = "tests/unit/log/test_stalled_fsync.py"
+CRASHES = "tests/crash/test_crash_states.py"
 COMMIT = "tests/unit/log/test_commit.py"
 HEALTH = "tests/unit/log/test_health.py"
 STORE = "tests/unit/store/test_store.py"
@@ -19,20 +30,6 @@ CATALOG = "tests/unit/store/test_catalog.py"
 REPAIRS = "tests/unit/inspect/test_repairs.py"
 VERIFICATION = "tests/unit/inspect/test_verification.py"
 LEFTOVERS = "tests/unit/log/test_leftovers.py"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One planted bug."""
-
-    name: str
-    origin: str
-    file: str
-    text: str
-    by: str
-    tests: tuple[str, ...]
-    modules: tuple[str, ...] = ()
-    """Native modules that must be built again; none for Python."""
 
 
 def _python(name: str, origin: str, file: str, text: str, by: str, *tests: str) -> Fault:
@@ -62,8 +59,9 @@ DURABILITY = [
         "new segment's name not synced",
         "KAFKA-3968",
         "log/log",
-        "            if mark.new_files:\n                self.disk.sync_dir(self.directory)\n        self.health",
-        "        self.health",
+        "                self.derived.sync_snapshots(mark.segments[1:])\n"
+        "                self.disk.sync_dir(self.directory)\n",
+        "                self.derived.sync_snapshots(mark.segments[1:])\n",
         LOG,
     ),
     _python(
@@ -99,7 +97,7 @@ DURABILITY = [
         '        with self.health.guard("fsync", self.directory, final=True):',
         "        self.recovery_point = mark.next_offset\n"
         '        with self.health.guard("fsync", self.directory, final=True):',
-        LOG,
+        FAILING,
     ),
     _python(
         "truncated offsets count as synced",
@@ -107,7 +105,7 @@ DURABILITY = [
         "partition",
         "            self._commit.rewind(offset)\n",
         "",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "second fsync accepted after a failed one",
@@ -118,12 +116,72 @@ DURABILITY = [
         COMMIT,
     ),
     _python(
+        "an epoch whose note failed counts as noted",
+        "KAFKA-7415",
+        "log/derived",
+        "        changed = self.epochs.copy()\n        if changed.assign(",
+        "        changed = self.epochs\n        if changed.assign(",
+        LOG,
+        CALLS,
+    ),
+    _python(
+        "a segment that the disk keeps is forgotten",
+        "own (S15)",
+        "log/truncation",
+        "        if gone < dead:\n",
+        "        if False:\n",
+        FAILING,
+        CALLS,
+    ),
+    _python(
+        "a topic is forgotten before its deletion is noted",
+        "KAFKA-8335",
+        "store/store",
+        "                topics.note_deletion(self._catalog, name, numbers)",
+        "                pass",
+        STORE,
+        CALLS,
+    ),
+    _python(
+        "a failed read of a finished segment breaks a roll",
+        "own (S16)",
+        "log/derived",
+        '        except OSError as error:\n            _log.warning("no seal of',
+        '        except ZeroDivisionError as error:\n            _log.warning("no seal of',
+        FAILING,
+    ),
+    _python(
+        "a segment begun for a batch that did not come counts as full of it",
+        "KAFKA-12153",
+        "log/log",
+        "self._rewrites or self._replicated or producers or waits)",
+        "self._rewrites or self._replicated or producers)",
+        CALLS,
+        LOG,
+    ),
+    _python(
+        "the writer's lock is held across an fsync",
+        "KAFKA-15046",
+        "partition",
+        "            mark = self._log.mark()\n        return self._log.sync(mark)\n",
+        "            mark = self._log.mark()\n            return self._log.sync(mark)\n",
+        STALLED,
+    ),
+    _python(
+        "who waits for a stalled disk waits for ever",
+        "own (S28)",
+        "broker/produce",
+        "partial(settled, wait), timeout_s=timeout_s)",
+        "partial(settled, wait))",
+        "tests/unit/broker/test_durability.py",
+    ),
+    _python(
         "failed fsync is not final",
         "own (S18)",
         "log/log",
         '        with self.health.guard("fsync", self.directory, final=True):',
         '        with self.health.guard("fsync", self.directory, final=False):',
-        LOG,
+        FAILING,
     ),
     _python(
         "a sync under way serves later appends",
@@ -137,19 +195,19 @@ DURABILITY = [
         "I/O error of a write passes",
         "own (S17)",
         "log/health",
-        "PASSING = frozenset({errno.ENOSPC,",
-        "PASSING = frozenset({errno.EIO, errno.ENOSPC,",
+        "    {errno.ENOSPC, errno.EDQUOT,",
+        "    {errno.EIO, errno.ENOSPC, errno.EDQUOT,",
         HEALTH,
-        LOG,
+        FAILING,
     ),
     _python(
         "a full disk is final",
         "own (S14)",
         "log/health",
-        "PASSING = frozenset({errno.ENOSPC, ",
-        "PASSING = frozenset({",
+        "    {errno.ENOSPC, errno.EDQUOT, ",
+        "    {errno.EDQUOT, ",
         HEALTH,
-        LOG,
+        FAILING,
     ),
 ]
 
@@ -157,8 +215,8 @@ STOPPING = [
     _python(
         "clean marker not removed at open",
         "KAFKA-10471",
-        "store/store",
-        "            self._roots.begin()\n",
+        "store/trust",
+        "        self._roots.begin()\n",
         "",
         STORE,
         LOADER,
@@ -180,7 +238,7 @@ STOPPING = [
         "        if failure is None and self.health.failure is None:\n            self._checkpoint()",
         "        if True:\n            self._checkpoint()",
         STORE,
-        LOG,
+        FAILING,
     ),
     _python(
         "lock not taken",
@@ -201,9 +259,9 @@ STOPPING = [
     _python(
         "topic creation not noted first",
         "KAFKA-8335",
-        "store/topics",
-        '    entry = Entry(topic_id, partitions, strings(config), "creating")',
-        '    entry = Entry(topic_id, partitions, strings(config), "live")',
+        "store/catalog",
+        'return Entry(topic_id, partitions, strings(config), "creating", dense)',
+        'return Entry(topic_id, partitions, strings(config), "live", dense)',
         STORE,
     ),
 ]
@@ -213,24 +271,41 @@ RECOVERY = [
         "recovery cuts below the recovery point",
         "KAFKA-3047",
         "log/loader",
-        "if found.status and (found.next_offset < durable or end_offset >= 0):",
-        "if found.status and end_offset >= 0:",
+        "if _falls_short(found, end_offset, dense=dense) and found.next_offset < durable:",
+        "if False:",
         LOADER,
     ),
     _python(
-        "a torn middle segment ends the log",
+        "damage in a middle segment is cut",
         "KAFKA-10101",
         "log/loader",
-        "if found.status and (found.next_offset < durable or end_offset >= 0):",
-        "if found.status and found.next_offset < durable:",
+        "if _falls_short(found, end_offset, dense=dense) and found.next_offset < durable:",
+        "if _falls_short(found, end_offset, dense=dense) and end_offset < 0 and found.next_offset < durable:",
         LOADER,
+        QUARANTINE,
     ),
     _python(
         "the cut tail is thrown away",
         "own (S5)",
         "log/loader",
-        '        if removed.strip(b"\\0"):',
-        "        if False:",
+        "        kept.keep(self.disk, segment.path, found.end_position, removed)\n",
+        "",
+        LOADER,
+    ),
+    _python(
+        "segments behind a cut stay",
+        "KAFKA-6388",
+        "log/loader",
+        "            self._set_aside(later)\n",
+        "            pass\n",
+        LOADER,
+    ),
+    _python(
+        "segments behind a cut are thrown away",
+        "own (S5)",
+        "log/loader",
+        "                kept.keep_segment(self.disk, segment.path)\n",
+        "                self.disk.unlink(segment.path)\n",
         LOADER,
     ),
     _python(
@@ -277,17 +352,17 @@ RECOVERY = [
         "epochs outlive a truncation",
         "KAFKA-7128",
         "log/derived",
-        "        if self.epochs.truncate_from_end(offset):\n",
+        "        if changed.truncate_from_end(end_offset):\n",
         "        if False:\n",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "producers outlive a truncation",
         "KAFKA-12520",
-        "log/log",
-        "            restore_producers(self.derived, keep, offset)\n",
+        "log/truncation",
+        "        restore_producers(log.derived, keep, offset)\n",
         "",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "truncation cuts the mapped file",
@@ -298,6 +373,35 @@ RECOVERY = [
         '    temporary = f"{directory}/{TEMPORARY}"\n',
         LOG,
         "tests/unit/log/test_prefixes.py",
+    ),
+    _python(
+        "a log that starts over goes before its new start is written",
+        "KAFKA-12153",
+        "partition",
+        "            self.on_log_start(offset)\n            self.on_rewind(min(base, self._log.recovery_point))\n"
+        "            truncation.start_over(self._log, offset, base)\n",
+        "            self.on_rewind(min(base, self._log.recovery_point))\n"
+        "            truncation.start_over(self._log, offset, base)\n            self.on_log_start(offset)\n",
+        CRASHES,
+    ),
+    _python(
+        "the recovery point outlives a full truncation",
+        "KAFKA-9491",
+        "log/truncation",
+        "    log.recovery_point = base_offset\n",
+        "",
+        "tests/unit/test_replica.py",
+        TRUNCATION,
+        CRASHES,
+    ),
+    _python(
+        "segments go in any order",
+        "own (S12)",
+        "log/truncation",
+        "        segment.unlink()\n        log.disk.sync_dir(log.directory)\n\n\ndef _position",
+        "        segment.unlink()\n\n\ndef _position",
+        TRUNCATION,
+        CRASHES,
     ),
     _python(
         "snapshot's checksum ignored",
@@ -350,15 +454,15 @@ SERVING = [
         "partition",
         "return view.read(offset, max_bytes, view.high_watermark)",
         "return view.read(offset, max_bytes, view.log_end_offset)",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "truncation below the high watermark",
         "KAFKA-1211",
         "log/log",
-        "        if offset < view.high_watermark:\n",
+        "        if offset < self.view.high_watermark:\n",
         "        if False:\n",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "time lookup above the high watermark",
@@ -366,7 +470,7 @@ SERVING = [
         "log/log",
         "view.offset_for_timestamp(timestamp_ms, view.high_watermark)",
         "view.offset_for_timestamp(timestamp_ms, view.log_end_offset)",
-        LOG,
+        TRUNCATION,
     ),
     _python(
         "stable offset ignores open transactions",
@@ -374,7 +478,7 @@ SERVING = [
         "log/log",
         "stable = max(producers.last_stable_offset(mark), view.log_start_offset) if producers else mark",
         "stable = mark",
-        PARTITION,
+        PRODUCERS,
     ),
     _python(
         "read_committed shows aborted records",
@@ -382,7 +486,7 @@ SERVING = [
         "log/log",
         "return view.read(offset, max_bytes, view.last_stable_offset, aborted) if aborted else found",
         "return found",
-        PARTITION,
+        PRODUCERS,
     ),
     _python(
         "duplicate answered with the new offset",
@@ -390,7 +494,7 @@ SERVING = [
         "log/special",
         "return Appended(known.base_offset, known.last_offset + 1, known.timestamp_ms, True)",
         "return Appended(log.view.log_end_offset, log.view.log_end_offset + 1, known.timestamp_ms, True)",
-        PARTITION,
+        PRODUCERS,
     ),
     _python(
         "producer state moves though the write failed",
@@ -399,7 +503,7 @@ SERVING = [
         "        try:\n            active.append(buffer, info, base, self.leader_epoch)\n",
         "        if row is not None:\n            self.derived.producers.apply(row)\n"
         "        try:\n            active.append(buffer, info, base, self.leader_epoch)\n",
-        PARTITION,
+        PRODUCERS,
     ),
     _python(
         "sequence does not wrap",
@@ -407,7 +511,7 @@ SERVING = [
         "log/producers",
         "return (self.batches[-1].last_sequence + 1) % _SEQUENCES if",
         "return (self.batches[-1].last_sequence + 1) if",
-        PARTITION,
+        PRODUCERS,
         "tests/unit/log/test_producers.py",
     ),
     _python(
@@ -416,7 +520,7 @@ SERVING = [
         "log/producers",
         "if len(self.batches) == limits.PRODUCER_BATCHES_REMEMBERED:",
         "if len(self.batches) == 4:",
-        PARTITION,
+        PRODUCERS,
     ),
     _python(
         "an old epoch is let in",
@@ -424,14 +528,14 @@ SERVING = [
         "log/producers",
         "    if entry is not None and batch.producer_epoch < entry.epoch:\n        raise _fenced(entry, batch)\n",
         "",
-        PARTITION,
+        PRODUCERS,
         "tests/unit/log/test_producers.py",
     ),
     _python(
         "control batches from clients",
         "own (N7)",
         "log/log",
-        "        info = native.check(buffer)\n",
+        "        info = native.check(buffer, records=self._records)\n",
         "        info = native.check(buffer, client=False)\n",
         PARTITION,
     ),
@@ -458,7 +562,7 @@ SERVING = [
         "log/log",
         "active.is_full(info.size_bytes, end - 1, self._roll_bytes) or self._outlived(active, info)",
         "self._outlived(active, info)",
-        LOG,
+        ROLLS,
     ),
     _python(
         "a failed roll leaves its files",
@@ -466,26 +570,35 @@ SERVING = [
         "log/log",
         "            self._undo_roll(fresh, base)\n",
         "",
-        LOG,
+        FAILING,
     ),
     _python(
         "a log start is not remembered",
         "KAFKA-9491",
-        "store/store",
-        "                elif partition.log_start_offset > partition.segments[0].base_offset:\n",
-        "                elif False:\n",
+        "store/checkpointing",
+        "        elif partition.log_start_offset > partition.segments[0].base_offset:\n",
+        "        elif False:\n",
         PARTITION,
     ),
 ]
 
 NATIVE = [
     Fault(
+        "batches are stored though their checksum is wrong",
+        "own (S31)",
+        "src/kstore/_native/batch.c",
+        "    return crc == header->crc ? sane(header) : KS_BAD_CRC;\n",
+        "    return crc != 0 || !crc ? sane(header) : KS_BAD_CRC;\n",
+        ("tests/unit/log/test_flips_on_the_way.py",),
+        ("batch", "gate"),
+    ),
+    Fault(
         "partial bytes stay after a failed write",
         "own (S14)",
         "src/kstore/_native/appender.pyx",
         "            self.file.truncate(self.size_bytes)\n",
         "            pass\n",
-        (LOG,),
+        (FAILING,),
         ("appender",),
     ),
     Fault(
@@ -494,7 +607,7 @@ NATIVE = [
         "src/kstore/_native/segment.pyx",
         "        appender.indexes.force_last_time()\n        self.write_indexes()",
         "        self.write_indexes()",
-        (LOG,),
+        (ROLLS,),
         ("segment",),
     ),
     Fault(
@@ -503,9 +616,9 @@ NATIVE = [
         "src/kstore/_native/appender.pyx",
         "                or not 0 <= last_offset - self.base_offset <= INT32_MAX)",
         "                )",
-        (LOG,),
+        (ROLLS,),
         ("appender",),
     ),
 ]
 
-FAULTS = DURABILITY + STOPPING + RECOVERY + SERVING + NATIVE
+FAULTS = DURABILITY + STOPPING + RECOVERY + SERVING + NATIVE + WIRE + GROUPS + REPLICATION
