@@ -31,6 +31,8 @@ class Fault:
     kinds: frozenset[str] = CHANGING
     path_ends: tuple[str, ...] = ()
     """Only paths that end so; empty for all."""
+    inside: str = ""
+    """Only paths with this directory in them; empty for all."""
     times: int | None = 1
     """How many calls fail, None for all from the `nth` on."""
     part: float = 0.0
@@ -41,6 +43,8 @@ class Fault:
     def matches(self, kind: str, path: str) -> bool:
         """Whether this call fails; counts it."""
         if kind not in self.kinds or (self.path_ends and not path.endswith(self.path_ends)):
+            return False
+        if self.inside and self.inside not in path.split("/")[:-1]:
             return False
         self.seen += 1
         over = self.times is not None and self.fired >= self.times
@@ -71,11 +75,12 @@ class Faults:
         nth: int = 0,
         kinds: Iterable[str] = CHANGING,
         path_ends: tuple[str, ...] = (),
+        inside: str = "",
         times: int | None = 1,
         part: float = 0.0,
     ) -> Fault:
         """Let calls fail with errno `number`; see `Fault`. Returns the plant, whose `fired` tells whether it did."""
-        fault = Fault(number, nth, frozenset(kinds), path_ends, times, part)
+        fault = Fault(number, nth, frozenset(kinds), path_ends, inside, times, part)
         self.planted.append(fault)
         return fault
 
