@@ -1,4 +1,4 @@
-"""The demonstration: the standard library's source lines through two processes, a kill, a flipped byte.
+"""The demonstration: the standard library's source lines through two processes, a kill, a flipped byte, a broker.
 
 Owns the story that `make demo` tells; every step is a command or a call that a user can repeat, and every claim in
 the summary is checked, not printed. It must not do anything that the public surface does not offer. Run with
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,25 +23,23 @@ from pathlib import Path
 from typing import Any
 
 import kstore
+from kstore.apps import demo_broker
+from kstore.apps.demo_stage import Stage
 from kstore.apps.routing import Routing
 
 TOPIC, GROUP, PARTITIONS = "lines", "reader", 3
-COMMIT_EVERY = 20_000
-SHOWN_LINES = 8
-COLUMNS = 110
+COMMIT_SHARE = 0.35
+"""Commits after 35 and 70 % of the lines: the consumer that dies halfway has a window to show."""
 
 
-class Demo:
-    """One run in one directory; keeps the facts for the summary."""
+class Demo(Stage):
+    """The story; keeps the facts for the summary."""
 
     def __init__(self, directory: Path) -> None:
         """`directory` is emptied by whoever calls."""
-        self.directory = directory
+        super().__init__(directory)
         self.data = directory / "data"
-        self.input = directory / "input.txt"
         self.output = directory / "output.txt"
-        self.facts: list[tuple[str, str]] = []
-        self.failures: list[str] = []
         self.begun_s = time.monotonic()
 
     def run(self) -> int:
@@ -53,44 +50,9 @@ class Demo:
         self.look_up()
         self.dump_one_batch()
         self.flip_a_byte()
+        demo_broker.tell(self)
         self.bench()
         return self.summary()
-
-    # -- helpers --------------------------------------------------------------------------------------------
-
-    def say(self, title: str) -> None:
-        """A heading."""
-        print(f"\n== {title}", flush=True)
-
-    def command(self, *words: str) -> list[str]:
-        """The command line of `kstore WORDS`."""
-        return [sys.executable, "-m", "kstore", *words]
-
-    def show(self, *words: str, lines: int = SHOWN_LINES) -> subprocess.CompletedProcess[str]:
-        """Run `kstore WORDS`, print it and the beginning of what it says."""
-        print("$ kstore " + " ".join(word.replace(f"{self.directory}/", "") for word in words), flush=True)
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
-        said = [*done.stdout.splitlines(), *done.stderr.splitlines()]
-        for line in said[:lines]:
-            self.quote(line)
-        if len(said) > lines:
-            print(f"  ... {len(said) - lines} lines more")
-        return done
-
-    def quote(self, line: str) -> None:
-        """A line that a command said: without the directory's name, wrapped, a very long one cut."""
-        text = line.replace(f"{self.directory}/", "")
-        if len(text) <= COLUMNS:
-            print("  " + text)
-        else:
-            wrapped = textwrap.wrap(text, COLUMNS, subsequent_indent="    ", max_lines=4, placeholder=" ...")
-            print(textwrap.indent("\n".join(wrapped), "  "))
-
-    def check(self, fact: bool, otherwise: str) -> None:
-        """Note a claim that does not hold."""
-        if not fact:
-            self.failures.append(otherwise)
-            print(f"  NOT SO: {otherwise}")
 
     # -- the story ------------------------------------------------------------------------------------------
 
@@ -104,6 +66,7 @@ class Demo:
                 data = path.read_bytes()
                 out.write(data if not data or data.endswith(b"\n") else data + b"\n")
         self.lines = self.input.read_bytes().split(b"\n")[:-1]
+        self.commit_every = max(int(len(self.lines) * COMMIT_SHARE), 1)
         size = self.input.stat().st_size
         print(f"  {len(files)} files, {len(self.lines):,} lines, {size / 1e6:.1f} MB -> {self.input.name}")
         self.facts.append(("input", f"{len(self.lines):,} lines, {size / 1e6:.1f} MB, {len(files)} files"))
@@ -114,7 +77,7 @@ class Demo:
         self.show("topics", "create", TOPIC, "--dir", str(self.data), "--partitions", str(PARTITIONS))
         consume = (
             *("file-consumer", TOPIC, str(self.output), "--dir", str(self.data)),
-            *("--group", GROUP, "--commit-every", str(COMMIT_EVERY)),
+            *("--group", GROUP, "--commit-every", str(self.commit_every)),
         )
         print(f"$ kstore {' '.join(consume)} --follow &".replace(f"{self.directory}/", ""))
         consumer = subprocess.Popen(self.command(*consume, "--follow"), stderr=subprocess.DEVNULL)
@@ -164,7 +127,7 @@ class Demo:
         print(f"  lost 0, invented 0, duplicates {extra.total():,}".replace("lost 0", f"lost {lost.total()}"))
         print(
             f"  why duplicates: {window:,} lines were in the output after the last commit when the consumer died;\n"
-            f"  at-least-once reads them again. --commit-every {COMMIT_EVERY} bounds it, --exactly removes it."
+            f"  at-least-once reads them again. --commit-every {self.commit_every} bounds it, --exactly removes it."
         )
         expected = Routing(PARTITIONS).split(self.lines, 0)
         with kstore.open(self.data, read_only=True) as store:

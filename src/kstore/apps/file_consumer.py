@@ -23,102 +23,24 @@ Invariants:
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstore.apps.output import READ_BYTES, Output, Summary, end_last_line, metadata_of, show_window, size_in
 from kstore.apps.stopping import StopFlag
-from kstore.errors import CorruptionError, OffsetOutOfRange, UsageError
+from kstore.errors import CorruptionError, OffsetOutOfRange
 
 if TYPE_CHECKING:
     from kstore.partition import Partition
     from kstore.store import Store
     from kstore.store.group_commits import CommittedOffset
 
-READ_BYTES = 1 << 20
 PARTITIONS_S = 1.0
 """Time between looks for new partitions: a topic may be seen while its writer is still making it."""
 COMMIT_EVERY = 1000
 """Default of `--commit-every`: at about 5 ms for a commit this costs 5 us a record, and a crash repeats little."""
-
-
-@dataclass
-class Summary:
-    """What a run did."""
-
-    records: int = 0
-    size_bytes: int = 0
-    commits: int = 0
-    resumed: bool = False
-    window_bytes: int = 0
-    """Bytes behind the last commit of a killed run: what was about to be written a second time."""
-    window_lines: int = 0
-    cut: bool = False
-    """The window was cut off (`--exactly`) rather than repeated."""
-    next_offsets: dict[int, int] = field(default_factory=dict)
-
-
-class Output:
-    """The file that records are appended to, unbuffered."""
-
-    def __init__(self, path: str) -> None:
-        """Open or create it; raises `OSError`."""
-        self.path = os.path.abspath(path)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self._fd)
-            raise UsageError(f"{path} is not a regular file; to write to a pipe or a terminal use `kstore consume`")
-        self.size_bytes = status.st_size
-
-    def write(self, data: bytes) -> None:
-        """Append all of `data`; raises `OSError`, having cut off what was written of it."""
-        start, view = self.size_bytes, memoryview(data)
-        try:
-            while view:
-                done = os.pwrite(self._fd, view, self.size_bytes)
-                self.size_bytes += done
-                view = view[done:]
-        except OSError as error:
-            self.cut(start)
-            raise OSError(error.errno, error.strerror, self.path) from error
-
-    def sync(self) -> None:
-        """Return once all that was written is on the medium; raises `OSError`."""
-        os.fdatasync(self._fd)
-
-    def cut(self, size_bytes: int) -> None:
-        """Make the file shorter."""
-        os.ftruncate(self._fd, size_bytes)
-        self.size_bytes = size_bytes
-
-    def end_of_last_line(self, above: int = 0) -> int:
-        """The position behind the last newline at or above `above`; `above` when there is none."""
-        end = self.size_bytes
-        while end > above:
-            start = max(above, end - READ_BYTES)
-            found = os.pread(self._fd, end - start, start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-        return above
-
-    def count_lines(self, above: int) -> int:
-        """Newlines at and above a position."""
-        count, position = 0, above
-        while data := os.pread(self._fd, READ_BYTES, position):
-            count += data.count(b"\n")
-            position += len(data)
-        return count
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
 
 
 class FileConsumer:
@@ -192,9 +114,14 @@ class FileConsumer:
         known = self._start_at(self._partitions)
         if known:
             self.summary.resumed = True
-            self._show_window(max(known, key=lambda c: c.commit_timestamp_ms).metadata)
+            places = ", ".join(f"{index}: {offset}" for index, offset in sorted(self._offsets.items()))
+            self._notice(f"group {self._group} resumes at its committed offsets ({places})")
+            newest = max(known, key=lambda c: c.commit_timestamp_ms).metadata
+            show_window(
+                self._output, size_in(newest, self._output.path), self.summary, self._notice, exactly=self._exactly
+            )
         else:
-            self._end_last_line()
+            end_last_line(self._output, self._notice)
             self._commit_now()
 
     def _new_partitions(self) -> list[Partition]:
@@ -210,43 +137,6 @@ class FileConsumer:
             commit = found.get(partition.index)
             self._offsets[partition.index] = partition.log_start_offset if commit is None else commit.offset
         return list(found.values())
-
-    def _show_window(self, metadata: str) -> None:
-        """Compare FILE with its size at the last commit, and say what will be written twice."""
-        places = ", ".join(f"{index}: {offset}" for index, offset in sorted(self._offsets.items()))
-        self._notice(f"group {self._group} resumes at its committed offsets ({places})")
-        size_bytes = _size_in(metadata, self._output.path)
-        if size_bytes is None or size_bytes > self._output.size_bytes:
-            what = "was not what this group last wrote to" if size_bytes is None else "is shorter than at the commit"
-            if self._exactly:
-                raise UsageError(
-                    f"--exactly: {self._output.path} {what}, so the place of the last commit in it is not known; "
-                    f"run without --exactly, or name the file that the group wrote"
-                )
-            self._notice(f"{self._output.path} {what}; records are appended behind what it holds")
-            self._end_last_line()
-            return
-        self.summary.window_bytes = self._output.size_bytes - size_bytes
-        if not self.summary.window_bytes:
-            return
-        self._output.cut(self._output.end_of_last_line(size_bytes))
-        self.summary.window_lines = self._output.count_lines(size_bytes)
-        window = (
-            f"{self.summary.window_lines} whole lines ({self.summary.window_bytes} bytes) were written to "
-            f"{self._path} after the last commit"
-        )
-        if self._exactly:
-            self._output.cut(size_bytes)
-            self.summary.cut = True
-            self._notice(f"{window}; --exactly cuts them off, they come again")
-        else:
-            self._notice(f"duplicate-read window: {window}; their records are read again and appear twice")
-
-    def _end_last_line(self) -> None:
-        """A file of somebody else that ends within a line: its line is ended, not continued."""
-        if self._output.size_bytes and self._output.end_of_last_line() != self._output.size_bytes:
-            self._output.write(b"\n")
-            self._notice(f"{self._path} ended without a newline; one was added before the first record")
 
     # -- reading and writing --------------------------------------------------------------------------------
 
@@ -347,7 +237,7 @@ class FileConsumer:
         self._store.groups.commit(
             self._group,
             {(self._topic, index): offset for index, offset in offsets.items()},
-            metadata=_metadata(self._output.path, size_bytes),
+            metadata=metadata_of(self._output.path, size_bytes),
         )
         self.summary.commits += 1
 
@@ -406,17 +296,3 @@ class Committer:
                 with self._changed:
                     self._failure = failure
                 return
-
-
-def _metadata(path: str, size_bytes: int) -> str:
-    """What a commit says of FILE: its size, and its name as far as the 4096 bytes of Kafka allow."""
-    return json.dumps({"file": path[-1000:], "size_bytes": size_bytes})
-
-
-def _size_in(metadata: str, path: str) -> int | None:
-    """The size in a commit's metadata when it speaks of this file."""
-    try:
-        said = json.loads(metadata)
-        return int(said["size_bytes"]) if said["file"] == path[-1000:] else None
-    except (ValueError, KeyError, TypeError):
-        return None

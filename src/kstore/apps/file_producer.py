@@ -1,7 +1,7 @@
 """Send a file's lines to a topic, then follow what is appended to it: every line once, whatever happens between.
 
 Owns the order of reading, sending and remembering. It must not know how lines are found (`tail`), spread
-(`routing`) or how a position is stored (`positions`). Called by `kstore file-producer`.
+(`routing`), stored (`sinks`) or how a position is kept (`positions`). Called by `kstore file-producer`.
 
 A line is the bytes up to a newline, without the newline; a carriage return stays in the value, an empty line is a
 record with an empty value, no byte is changed. Joining the values of one partition with newlines gives back the
@@ -9,11 +9,11 @@ file's lines in order. A last line without a newline is sent when the file is fi
 does not follow, and when a followed file was rotated away. While following, no half line is ever sent.
 
 How it is exact. The file has an idempotent producer id of its own, kept in the position file, and every batch in the
-log carries that id and the sequence of its first record. The position file says: below this byte everything is
-durable in the log, and in partition p my next record has sequence s. After a crash the log itself tells how many of
-our records it holds above that: the highest sequence of ours behind the remembered log end. A resumed run reads on
-from the byte, spreads the lines as before (`Routing` depends on the file alone) and leaves out, in each partition,
-as many lines as the log holds already.
+log carries that id and the sequence of its first record (through a broker every record does, in a header: `sinks`).
+The position file says: below this byte everything is durable in the log, and in partition p my next record has
+sequence s. After a crash the log itself tells how many of our records it holds above that: the highest sequence of
+ours behind the remembered log end. A resumed run reads on from the byte, spreads the lines as before (`Routing`
+depends on the file alone) and leaves out, in each partition, as many lines as the log holds already.
 
 Promises:
 1. Killed at any moment, or the machine lost: no line is lost and none is sent twice, as long as the position file is
@@ -32,19 +32,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import kstore
-from kstore._native.batch import headers
 from kstore.apps import positions
 from kstore.apps.routing import Keyed, Routing
+from kstore.apps.sinks import SEQUENCES, Sink
 from kstore.apps.stopping import StopFlag
 from kstore.apps.tail import Lines, State, Tail
 from kstore.errors import UsageError
-
-if TYPE_CHECKING:
-    from kstore.partition import Partition
-    from kstore.store import Store
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """Default of `--max-line-bytes`: what one line may take in memory several times over."""
@@ -54,8 +48,6 @@ SAVE_MS = 1000
 """Time between positions while lines trickle in."""
 RECORD_OVERHEAD_BYTES = 256
 """Room for the batch header and a record's own fields around one line."""
-SEQUENCES = 1 << 31
-"""Sequences wrap from 2^31 - 1 to 0."""
 
 
 @dataclass
@@ -74,14 +66,12 @@ class FileProducer:
 
     def __init__(
         self,
-        store: Store,
+        sink: Sink,
         path: str,
-        topic: str,
         routing: Routing,
         *,
         position_file: str,
         follow: bool = False,
-        compression: str | None = None,
         line_bytes_max: int = LINE_BYTES_MAX,
         poll_ms: int = 100,
         rotate_wait_ms: int = 1000,
@@ -89,21 +79,18 @@ class FileProducer:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """`notice` gets one line for each thing a user should know; `progress` gets bytes done and in all."""
-        self._store = store
+        self._sink = sink
         self._path = os.path.abspath(path)
-        self._topic = topic
+        self._topic = sink.topic
         self._routing = routing
         self._position_file = position_file
         self._follow = follow
-        self._compression = compression
         self._line_bytes_max = line_bytes_max
         self._poll_s = poll_ms / 1000
         self._rotate_wait_s = rotate_wait_ms / 1000
         self._notice = notice
         self._progress = progress
         self._stop = StopFlag()
-        self._partitions: list[Partition] = [store.partition(topic, p) for p in range(routing.partitions)]
-        self._message_bytes_max = store.topic(topic).config.max_message_bytes
         self._next_sequences = [0] * routing.partitions
         self._stored = [0] * routing.partitions
         """Records above the position that the log holds already: so many lines are left out, by partition."""
@@ -144,19 +131,19 @@ class FileProducer:
                 f"{self._position_file} remembers {saved.file} sent to {saved.topic}, not {self._path} sent to "
                 f"{self._topic}; name another --position-file"
             )
-        topic_id = self._store.topic(self._topic).topic_id
+        topic_id = self._sink.topic_id()
         if saved is not None and saved.topic_id != topic_id:
             self._notice(f"topic {self._topic} was made anew since the last run: the file starts over")
             saved = None
         if saved is None:
             return self._start_over(_new_producer_id())
         self._producer_id = saved.producer_id
-        added = (0,) * (len(self._partitions) - len(saved.next_sequences))
+        added = (0,) * (self._routing.partitions - len(saved.next_sequences))
         self._next_sequences = [*saved.next_sequences, *added]
         stored = [
-            _count_stored(p, saved.producer_id, sequence, end)
-            for p, sequence, end in zip(
-                self._partitions, self._next_sequences, (*saved.log_end_offsets, *added), strict=True
+            self._sink.count_stored(index, saved.producer_id, sequence, end)
+            for index, (sequence, end) in enumerate(
+                zip(self._next_sequences, (*saved.log_end_offsets, *added), strict=True)
             )
         ]
         if any(count < 0 for count in stored):
@@ -190,7 +177,7 @@ class FileProducer:
         if tail is None:
             return self._start_over(_new_producer_id())
         self._producer_id = _new_producer_id()
-        self._next_sequences = [0] * len(self._partitions)
+        self._next_sequences = [0] * self._routing.partitions
         self._note_resumed(tail, why, 0)
         self._tail = tail
         self._save()
@@ -242,16 +229,7 @@ class FileProducer:
 
     def _append(self, partition: int, records: list[bytes] | list[Keyed]) -> None:
         self._admit(max(map(_size, records)))
-        buffer = kstore.encode_batches(
-            records,
-            timestamp_ms=time.time_ns() // 1_000_000,
-            compression=self._compression,
-            batch_bytes_max=self._message_bytes_max,
-            producer_id=self._producer_id,
-            producer_epoch=0,
-            base_sequence=self._next_sequences[partition],
-        )
-        self._partitions[partition].append_batches(buffer)
+        self._sink.append(partition, records, self._producer_id, self._next_sequences[partition])
         self._advance(partition, len(records))
         self.summary.lines += len(records)
         self.summary.by_partition[partition] = self.summary.by_partition.get(partition, 0) + len(records)
@@ -262,15 +240,14 @@ class FileProducer:
     def _admit(self, line_bytes: int) -> None:
         """Raise the topic's max.message.bytes for a line above it: a line is neither dropped nor cut."""
         needed = line_bytes + RECORD_OVERHEAD_BYTES
-        if needed <= self._message_bytes_max:
+        if needed <= self._sink.message_bytes_max:
             return
         raised = 1 << (needed - 1).bit_length()
         self._notice(
             f"a line of {line_bytes} bytes: max.message.bytes of topic {self._topic} raised from "
-            f"{self._message_bytes_max} to {raised}"
+            f"{self._sink.message_bytes_max} to {raised}"
         )
-        self._store.alter_topic(self._topic, {"max.message.bytes": raised})
-        self._message_bytes_max = raised
+        self._sink.raise_limit(raised)
 
     # -- the end of the file --------------------------------------------------------------------------------
 
@@ -323,7 +300,7 @@ class FileProducer:
 
     def _started_file(self) -> None:
         """Remember the new beginning before anything of it is sent (invariant 2 of `positions`)."""
-        self._stored = [0] * len(self._partitions)
+        self._stored = [0] * self._routing.partitions
         self._unterminated = False
         self._save()
 
@@ -333,21 +310,20 @@ class FileProducer:
         return (time.monotonic() - self._saved_s) * 1000 >= SAVE_MS
 
     def _save(self, *, rest_bytes: int = 0) -> None:
-        for partition in self._partitions:
-            partition.flush()
+        self._sink.flush()
         positions.save(
             self._position_file,
             positions.Position(
                 file=self._path,
                 topic=self._topic,
-                topic_id=self._store.topic(self._topic).topic_id,
+                topic_id=self._sink.topic_id(),
                 producer_id=self._producer_id,
                 routing=self._routing.describe(),
                 unterminated=self._unterminated,
                 rest_bytes=rest_bytes,
                 fingerprint=self._tail.fingerprint(),
                 next_sequences=tuple(self._next_sequences),
-                log_end_offsets=tuple(p.log_end_offset for p in self._partitions),
+                log_end_offsets=self._sink.end_offsets(),
             ),
         )
         self._unsaved_bytes = 0
@@ -367,23 +343,3 @@ def _new_producer_id() -> int:
     `graduate` tells the broker to allocate above the highest id in the logs, and 2^41 leaves it 2^63 to go.
     """
     return (1 << 40) | int.from_bytes(os.urandom(5))
-
-
-def _count_stored(partition: Partition, producer_id: int, next_sequence: int, log_end_offset: int) -> int:
-    """How many records of ours the log holds at and above `log_end_offset`; -1 when it ends below that.
-
-    Only headers are read. The highest sequence decides, so that records which retention took count too.
-    """
-    end = partition.log_end_offset
-    if end < log_end_offset:
-        return -1
-    stored = 0
-    offset = max(log_end_offset, partition.log_start_offset)
-    while offset < end:
-        batches = partition.read(offset)
-        for header in headers(batches.buffer):
-            if header.producer_id == producer_id and header.base_offset >= log_end_offset:
-                sequence_end = header.base_sequence + header.last_offset - header.base_offset + 1
-                stored = (sequence_end - next_sequence) % SEQUENCES
-        offset = batches.next_offset
-    return stored

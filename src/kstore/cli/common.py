@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from kstore.apps.client import Client
     from kstore.store import Store
     from kstore.store.catalog import Topic
 
@@ -68,11 +69,27 @@ def add_verb(
     return parser
 
 
-def add_directory(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """`--dir`, and `--bootstrap-server`, which this version refuses."""
+def add_noun(nouns: Any, name: str, summary: str) -> Any:
+    """The place for the verbs of a noun."""
+    parser = nouns.add_parser(name, help=summary)
+    return parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+
+def add_directory(parser: argparse.ArgumentParser, *, required: bool = True, json: bool = False) -> None:
+    """`--dir`, and `--bootstrap-server`, which this version refuses; `--json` where there is something to print."""
     parser.add_argument("--dir", metavar="DIR", help="the log directory (Kafka's log.dirs)")
-    parser.add_argument("--bootstrap-server", metavar="HOST:PORT", help="a broker; not in this version: use --dir")
+    parser.add_argument("--bootstrap-server", metavar="HOST:PORT", help="or a broker (needs the extra 'client')")
     parser.set_defaults(needs_directory=required)
+    if json:
+        add_json(parser)
+
+
+def add_following(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--follow`, and how often to look."""
+    parser.add_argument("--follow", action="store_true", help=text)
+    parser.add_argument(
+        "--poll-ms", metavar="MS", type=whole_number(1), default=100, help="wait between looks (default 100)"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -92,17 +109,24 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
 
 
 def directory_of(args: argparse.Namespace) -> str:
-    """The directory that was named; raises `UsageError` where none was, or a broker."""
+    """The directory that was named; raises `UsageError` where none was."""
     from kstore.errors import UsageError
 
-    if args.bootstrap_server is not None:
-        raise UsageError(
-            "--bootstrap-server needs the client for brokers, which this version does not have; "
-            "name the log directory with --dir"
-        )
     if args.dir is None:
-        raise UsageError("which log directory? name it with --dir DIR")
+        raise UsageError("which log directory? name it with --dir DIR, or a broker with --bootstrap-server HOST:PORT")
     return str(args.dir)
+
+
+def broker_of(args: argparse.Namespace) -> Client | None:
+    """A client of the broker that was named; None where a directory was. Raises `UsageError` for both."""
+    if args.bootstrap_server is None:
+        return None
+    from kstore.apps.client import Client
+    from kstore.errors import UsageError
+
+    if args.dir is not None:
+        raise UsageError("--dir names a log directory, --bootstrap-server a broker: one of them, not both")
+    return Client(args.bootstrap_server)
 
 
 def open_store(args: argparse.Namespace, *, create: bool = False, read_only: bool = False) -> Store:
@@ -149,7 +173,7 @@ def _ranges(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def parse_settings(settings: list[str]) -> dict[str, str]:
+def parse_settings(settings: list[str], *, option: str = "--config") -> dict[str, str]:
     """`key=value` words as a mapping."""
     from kstore.errors import InvalidConfig
 
@@ -157,7 +181,7 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
-            raise InvalidConfig(f"--config takes KEY=VALUE, not {setting!r}")
+            raise InvalidConfig(f"{option} takes KEY=VALUE, not {setting!r}")
         values[key.strip()] = value.strip()
     return values
 
@@ -238,12 +262,16 @@ def fold_commits(args: argparse.Namespace) -> None:
     leaves it to them too.
     """
     import kstore
-    from kstore.errors import NotALogDirectory, StoreLocked
+    from kstore.errors import StorageError, StoreLocked
+    from kstore.log.health import FORBIDDEN
 
     try:
         kstore.open(directory_of(args), create=False).close()
-    except (StoreLocked, NotALogDirectory, PermissionError):
+    except StoreLocked:
         pass
+    except StorageError as error:
+        if error.errno not in FORBIDDEN:
+            raise
 
 
 def size_text(size_bytes: float) -> str:

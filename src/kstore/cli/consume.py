@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.cli.lines import formatter
 
 if TYPE_CHECKING:
     from kstore._native.records import Record
@@ -59,11 +59,15 @@ kstore consume orders --dir data --group audit --follow""",
     )
     common.add_encoding(parser)
     parser.add_argument("--skip-damaged", action="store_true", help="go on behind damaged batches")
-    common.add_directory(parser)
-    common.add_json(parser)
+    common.add_directory(parser, json=True)
 
 
 def _consume(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_consume
+
+        return remote_consume.run(client, args)
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(common.open_store(args, read_only=True))
         topic = common.find_topic(store, args.topic)
@@ -91,7 +95,7 @@ class _Printing:
         self._offsets = self._starts()
         self._committed = dict(self._offsets)
         self._left = args.max_messages
-        self._line = _formatter(args)
+        self._line = formatter(args)
         self.stop = StopFlag()
 
     def _starts(self) -> dict[int, int]:
@@ -182,27 +186,3 @@ class _Printing:
             self._args.group, {(self._args.topic, index): offset for index, offset in self._offsets.items()}
         )
         self._committed = dict(self._offsets)
-
-
-def _formatter(args: argparse.Namespace) -> Callable[[Partition, Record], bytes]:
-    if not args.json:
-        return lambda partition, record: (record.value or b"") + b"\n"
-    text = common.encoder(args.encoding)
-
-    def line(partition: Partition, record: Record) -> bytes:
-        fields = {
-            "topic": partition.topic,
-            "partition": partition.index,
-            "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms,
-            "key": text(record.key),
-            "value": text(record.value),
-            "headers": [[_name(name), text(value)] for name, value in record.headers],
-        }
-        return json.dumps(fields).encode() + b"\n"
-
-    return line
-
-
-def _name(name: str | bytes) -> str:
-    return name if isinstance(name, str) else name.decode(errors="surrogateescape")

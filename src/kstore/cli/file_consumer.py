@@ -8,9 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.cli.files import require_writable
 
 if TYPE_CHECKING:
-    from kstore.apps.file_consumer import FileConsumer, Summary
+    from kstore.apps.file_consumer import FileConsumer
+    from kstore.apps.output import Summary
     from kstore.store import Store
 
 POLL_S = 0.1
@@ -45,7 +47,7 @@ kstore groups describe copier --dir data""",
     parser.add_argument("topic", metavar="TOPIC", help="the topic")
     parser.add_argument("file", metavar="FILE", help="the file to append to; made when absent")
     parser.add_argument("--group", metavar="G", required=True, help="the group that remembers how far was read")
-    parser.add_argument("--follow", action="store_true", help="wait for more, until SIGTERM")
+    common.add_following(parser, "wait for more, until SIGTERM")
     parser.add_argument("--commit", metavar="HOW", choices=("sync", "async"), default="sync", help="sync or async")
     parser.add_argument(
         "--commit-every", metavar="N", type=common.whole_number(1), default=1000, help="records (default 1000)"
@@ -53,22 +55,24 @@ kstore groups describe copier --dir data""",
     parser.add_argument("--exactly", action="store_true", help="resume by cutting FILE back to the last commit")
     parser.add_argument("--max-messages", metavar="N", type=common.whole_number(0), help="stop after N records")
     parser.add_argument("--skip-damaged", action="store_true", help="go on behind damaged batches")
-    parser.add_argument(
-        "--poll-ms", metavar="MS", type=common.whole_number(1), default=100, help="wait between looks (default 100)"
-    )
-    common.add_directory(parser)
-    common.add_json(parser)
+    common.add_directory(parser, json=True)
 
 
 def _run(args: argparse.Namespace) -> int:
     from kstore.cli.progress import Progress
+
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_files
+
+        return remote_files.consume(client, args, _report)
 
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         if args.follow:
             _wait_for_directory(common.directory_of(args))
         store = stack.enter_context(common.open_store(args, read_only=True))
-        _require_writable(args.file)
+        require_writable(args.file)
         if args.follow:
             _wait_for_topic(store, args.topic)
         common.find_topic(store, args.topic)
@@ -83,26 +87,14 @@ def _run(args: argparse.Namespace) -> int:
     return ending() if ending else 0
 
 
-def _require_writable(path: str) -> None:
-    """Refuse an impossible output before anything is made for it."""
-    import errno
-    import os
-
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not os.path.isdir(folder):
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
-
-
 def _wait_for_directory(path: str) -> None:
     """Let a consumer start before its producer has made the directory; nothing else is waited for."""
     import os
 
     def absent() -> bool:
-        if not os.path.exists(path):
+        try:
+            os.stat(path)
+        except FileNotFoundError:
             return True
         return os.path.isdir(path) and all(n.startswith((".", "kstore-")) or "tmp" in n for n in os.listdir(path))
 

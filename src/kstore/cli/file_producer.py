@@ -7,9 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.cli.files import require_readable
 from kstore.cli.produce import CODECS
 
 if TYPE_CHECKING:
+    from kstore.apps.routing import Routing
+    from kstore.apps.sinks import Sink
     from kstore.store import Store
 
 MORE = """
@@ -41,7 +44,7 @@ kstore file-producer orders.csv orders --dir data --partitions 3 --key-field 2 -
     )
     parser.add_argument("file", metavar="FILE", help="the file")
     parser.add_argument("topic", metavar="TOPIC", help="the topic; made when absent")
-    parser.add_argument("--follow", action="store_true", help="go on with what is appended, until SIGTERM")
+    common.add_following(parser, "go on with what is appended, until SIGTERM")
     parser.add_argument("--position-file", metavar="F", help="remembers how far FILE was sent (default: in DIR)")
     parser.add_argument("--resend", action="store_true", help="forget the position: send FILE from its first line")
     parser.add_argument("--partitions", metavar="N", type=common.whole_number(1), help="partitions of a new topic")
@@ -62,43 +65,50 @@ kstore file-producer orders.csv orders --dir data --partitions 3 --key-field 2 -
         help="longest line to accept (default 64 MiB)",
     )
     parser.add_argument(
-        "--poll-ms", metavar="MS", type=common.whole_number(1), default=100, help="wait between looks (default 100)"
-    )
-    parser.add_argument(
         "--rotate-wait-ms",
         metavar="MS",
         type=common.whole_number(0),
         default=1000,
         help="how long a rotated file may still get lines (default 1000)",
     )
-    common.add_directory(parser)
-    common.add_json(parser)
+    common.add_directory(parser, json=True)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from kstore.apps import positions
+    from kstore.apps.sinks import StoreSink
+
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_files
+
+        return remote_files.produce(client, args, send)
+    directory = common.directory_of(args)
+    position_file = args.position_file or positions.default_path(directory, args.file, args.topic)
+    require_readable(args.file, position_file)
+    positions.load(position_file)
+    with common.open_store(args, create=True) as store:
+        routing = _routing(args, store)
+        return send(args, StoreSink(store, args.topic, routing.partitions, args.compression), routing, position_file)
+
+
+def send(args: argparse.Namespace, sink: Sink, routing: Routing, position_file: str) -> int:
+    """Send the file to a directory or a broker, and tell what was done; returns the exit code."""
     import os
 
-    from kstore.apps import positions
     from kstore.apps.file_producer import FileProducer
     from kstore.cli.progress import Progress
 
-    directory = common.directory_of(args)
-    position_file = args.position_file or positions.default_path(directory, args.file, args.topic)
-    _require_readable(args.file, position_file)
-    positions.load(position_file)
     begun_s = time.monotonic()
-    with common.open_store(args, create=True) as store, Progress("sending", "bytes") as bar:
-        routing = _routing(args, store)
-        if args.resend and os.path.exists(position_file):
-            os.unlink(position_file)
+    if args.resend and os.path.exists(position_file):
+        os.unlink(position_file)
+    with Progress("sending", "bytes") as bar:
         producer = FileProducer(
-            store,
+            sink,
             args.file,
-            args.topic,
             routing,
             position_file=position_file,
             follow=args.follow,
-            compression=args.compression,
             line_bytes_max=args.max_line_bytes,
             poll_ms=args.poll_ms,
             rotate_wait_ms=args.rotate_wait_ms,
@@ -125,25 +135,6 @@ def _run(args: argparse.Namespace) -> int:
         f"to {args.topic} in {seconds:.1f} s; the position is in {position_file}"
     )
     return ending() if ending else 0
-
-
-def _require_readable(path: str, position_file: str) -> None:
-    """Refuse a file that cannot be read before a directory or a topic is made for it."""
-    import os
-    import stat
-
-    from kstore.errors import UsageError
-
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        if os.path.exists(position_file):
-            return
-        raise
-    if not stat.S_ISREG(mode):
-        raise UsageError(f"{path} is not a regular file; to send a pipe's lines use `kstore produce`")
-    with open(path, "rb"):
-        pass
 
 
 def _routing(args: argparse.Namespace, store: Store) -> Any:

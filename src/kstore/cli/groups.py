@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 def register(nouns: Any) -> None:
     """Add the verbs to the parser."""
-    parser = nouns.add_parser("groups", help="committed offsets and lag of consumer groups")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = common.add_noun(nouns, "groups", "committed offsets and lag of consumer groups")
     listing = common.add_verb(
         verbs, "list", _list, "groups that have committed, one a line", examples="kstore groups list --dir data"
     )
-    common.add_directory(listing)
-    common.add_json(listing)
+    common.add_directory(listing, json=True)
     describe = common.add_verb(
         verbs,
         "describe",
@@ -29,11 +27,15 @@ def register(nouns: Any) -> None:
         examples="kstore groups describe copier --dir data --json",
     )
     describe.add_argument("group", metavar="GROUP", help="the group")
-    common.add_directory(describe)
-    common.add_json(describe)
+    common.add_directory(describe, json=True)
 
 
 def _list(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_groups
+
+        return remote_groups.list_all(client, args)
     with common.open_store(args, read_only=True) as store:
         for name in store.groups.names():
             if args.json:
@@ -44,6 +46,11 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_groups
+
+        return remote_groups.describe(client, args)
     from kstore.errors import UsageError
 
     with common.open_store(args, read_only=True) as store:

@@ -13,8 +13,7 @@ from kstore.cli import common
 
 def register(nouns: Any) -> None:
     """Add the verbs to the parser."""
-    parser = nouns.add_parser("log", help="dump, verify and repair files of a log directory")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = common.add_noun(nouns, "log", "dump, verify and repair files of a log directory")
 
     dump = common.add_verb(
         verbs,

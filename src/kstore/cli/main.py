@@ -3,7 +3,8 @@
 Owns the parser, the exit codes and the last line that a user reads when something went wrong. It must know nothing
 of what verbs do. Called by the console script and by `python -m kstore`.
 
-Exit codes: 0 done; 1 found what it looks for (damage, a difference) or failed; 2 wrong use; 130 interrupted.
+Exit codes: 0 done; 1 found what it looks for (damage, a difference) or failed, which is also what the operating system
+refuses (no permission, no room, no such file to read); 2 wrong use; 130 interrupted.
 Data goes to stdout, everything else to stderr. No error ends in a traceback: an unexpected one says where to find
 it (`KSTORE_TRACEBACK=1`).
 """
@@ -11,22 +12,12 @@ it (`KSTORE_TRACEBACK=1`).
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from kstore.cli import (
-    bench,
-    common,
-    consume,
-    file_consumer,
-    file_producer,
-    graduate,
-    groups,
-    logs,
-    produce,
-    topics,
-)
+from kstore.cli import common
 from kstore.cli.failures import Failure, describe
 
 EPILOG = """\
@@ -40,27 +31,42 @@ a first walk:
 exit codes: 0 done, 1 found damage or failed, 2 wrong use
 """
 
-NOUNS = (topics, produce, consume, file_producer, file_consumer, groups, logs, graduate, bench)
+NOUNS = {
+    "topics": "topics",
+    "produce": "produce",
+    "consume": "consume",
+    "file-producer": "file_producer",
+    "file-consumer": "file_consumer",
+    "groups": "groups",
+    "log": "logs",
+    "graduate": "graduate",
+    "serve": "serve",
+    "top": "top",
+    "bench": "bench",
+}
+"""Commands, in the order of the help, and the module of each."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every verb; cheap, since the verbs import what they need only when they run."""
+def build_parser(noun: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every verb, or of one noun's alone: a broker need not import what only others use to start."""
     parser = common.Parser(
         prog="kstore",
         description="Kafka's log directories from the command line: write, read, check, repair, hand over.",
         epilog=EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"kstore {_version()}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     nouns = parser.add_subparsers(dest="noun", metavar="COMMAND", required=True)
-    for noun in NOUNS:
-        noun.register(nouns)
+    for module in NOUNS.values() if noun is None else (NOUNS[noun],):
+        importlib.import_module(f"kstore.cli.{module}").register(nouns)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        args, words = build_parser().parse_known_args(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        noun = words[0] if words and words[0] in NOUNS else None
+        args, words = build_parser(noun).parse_known_args(words)
         if words:
             args.verb_parser.refuse(words)
         code = int(args.run(args))
@@ -92,6 +98,14 @@ def _drop_stdout() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up when it is asked for: that takes longer than reading the command."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        print(f"kstore {_version()}")
+        raise SystemExit(0)
 
 
 def _version() -> str:

@@ -6,10 +6,10 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kstore.cli import common
+from kstore.cli.lines import pieces, spread
 
 if TYPE_CHECKING:
     from kstore.partition import Partition
@@ -41,11 +41,15 @@ kstore produce users --dir data --key-separator : < users.txt""",
     parser.add_argument("--partition", metavar="P", type=common.whole_number(0), help="send all to one partition")
     parser.add_argument("--key-separator", metavar="S", type=common.separator, help="what stands after the key")
     parser.add_argument("--compression", metavar="C", choices=CODECS, help="codec: " + ", ".join(CODECS))
-    common.add_directory(parser)
-    common.add_json(parser)
+    common.add_directory(parser, json=True)
 
 
 def _produce(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_produce
+
+        return remote_produce.run(client, args)
     common.directory_of(args)
     source: BinaryIO = sys.stdin.buffer if args.file == "-" else open(args.file, "rb")  # noqa: SIM115
     with source, common.open_store(args) as store:
@@ -55,8 +59,8 @@ def _produce(args: argparse.Namespace) -> int:
         count = 0
         first = sum(partition.log_end_offset for partition in partitions) % len(partitions)
         turns = itertools.cycle([*range(first, len(partitions)), *range(first)])
-        for lines in _pieces(source):
-            for number, records in _spread(lines, count, args, len(partitions), turns):
+        for lines in pieces(source):
+            for number, records in spread(lines, count, args, len(partitions), turns):
                 _append(partitions[number], records, args.compression)
             count += len(lines)
         for partition in partitions:
@@ -66,42 +70,6 @@ def _produce(args: argparse.Namespace) -> int:
     else:
         common.notice(f"appended {common.counted(count, 'record')} to {args.topic}")
     return 0
-
-
-def _pieces(source: BinaryIO) -> Iterator[list[bytes]]:
-    """Whole lines, about a megabyte at a time; from a terminal or pipe as they come."""
-    rest = b""
-    descriptor = source.fileno()
-    while data := os.read(descriptor, READ_BYTES):
-        cut = data.rfind(b"\n")
-        if cut < 0:
-            rest += data
-            continue
-        yield (rest + data[:cut]).split(b"\n")
-        rest = data[cut + 1 :]
-    if rest:
-        yield [rest]
-
-
-def _spread(
-    lines: list[bytes], before: int, args: argparse.Namespace, partitions: int, turns: Iterator[int]
-) -> list[tuple[int, list[Any]]]:
-    """Records of some lines by partition; raises `UsageError` before any of them is sent."""
-    if args.key_separator is None:
-        return [(next(turns), list(lines))]
-    from kstore.apps.partitioner import partition_of_key
-    from kstore.errors import UsageError
-
-    spread: dict[int, list[Any]] = {}
-    for number, line in enumerate(lines, before + 1):
-        key, found, value = line.partition(args.key_separator)
-        if not found:
-            raise UsageError(
-                f"line {number} has no key separator {args.key_separator.decode(errors='backslashreplace')!r}; "
-                f"{before} records before it were sent, line {before + 1} and all behind it were not"
-            )
-        spread.setdefault(partition_of_key(key, partitions), []).append((key, value))
-    return sorted(spread.items())
 
 
 def _append(partition: Partition, records: list[Any], compression: str | None) -> None:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def register(nouns: Any) -> None:
     """Add the verbs to the parser."""
-    parser = nouns.add_parser("topics", help="create, list, describe, alter and delete topics")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = common.add_noun(nouns, "topics", "create, list, describe, alter and delete topics")
 
     create = common.add_verb(
         verbs,
@@ -36,8 +35,7 @@ kstore topics create users --dir data --config cleanup.policy=compact --config s
     listing = common.add_verb(
         verbs, "list", _list, "names of the topics, one a line", examples="kstore topics list --dir data --json"
     )
-    common.add_directory(listing)
-    common.add_json(listing)
+    common.add_directory(listing, json=True)
 
     describe = common.add_verb(
         verbs,
@@ -47,8 +45,7 @@ kstore topics create users --dir data --config cleanup.policy=compact --config s
         examples="kstore topics describe orders --dir data",
     )
     describe.add_argument("name", metavar="NAME", nargs="?", help="the topic; all of them when left out")
-    common.add_directory(describe)
-    common.add_json(describe)
+    common.add_directory(describe, json=True)
 
     alter = common.add_verb(
         verbs,
@@ -77,6 +74,11 @@ def _add_config(parser: argparse.ArgumentParser, text: str, *, required: bool = 
 
 
 def _create(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_topics
+
+        return remote_topics.create(client, args)
     from kstore.config import TopicConfig
     from kstore.log.names import validate_topic_name
 
@@ -90,6 +92,11 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_topics
+
+        return remote_topics.list_all(client, args)
     with common.open_store(args, read_only=True) as store:
         for name, topic in sorted(store.topics().items()):
             if args.json:
@@ -102,6 +109,11 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_topics
+
+        return remote_topics.describe(client, args)
     with common.open_store(args, read_only=True) as store:
         names = [args.name] if args.name else common.topic_names(store)
         for place, name in enumerate(names):
@@ -150,6 +162,11 @@ def _print(store: Store, topic: Topic) -> None:
 
 
 def _alter(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_topics
+
+        return remote_topics.alter(client, args)
     from kstore.config import TopicConfig
 
     settings = common.parse_settings(args.config)
@@ -162,6 +179,11 @@ def _alter(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
+    client = common.broker_of(args)
+    if client is not None:
+        from kstore.cli import remote_topics
+
+        return remote_topics.delete(client, args)
     with common.open_store(args) as store:
         common.find_topic(store, args.name)
         store.delete_topic(args.name)

@@ -53,6 +53,16 @@ def test_a_disturbed_round_does_not_count() -> None:
     assert race.run().time_ratio("a", "b") == 2
 
 
+def test_the_best_lap_of_a_long_round_counts() -> None:
+    clock = Clock()
+    weather = iter(range(10_000))
+    race = Race(rounds=3, clock=clock, round_ns=60e9)
+    race.add("a", lambda: clock.spend(20 if next(weather) % 4 else 900))
+    race.add("b", lambda: clock.spend(10 if next(weather) % 7 else 900))
+    result = race.run()
+    assert result.laps == {"a": [20] * 3, "b": [10] * 3}
+
+
 def test_work_that_takes_no_time_divides_nothing_by_zero() -> None:
     race = Race(rounds=1, clock=Clock())
     race.add("a", lambda: None)

@@ -20,7 +20,8 @@ def small(monkeypatch, tmp_path):
 def test_whole_story(small, capsys):
     assert demo.main([str(small)]) == 0
     said = capsys.readouterr().out
-    for fact in ("lost / invented  0 / 0", "duplicate-read window", "baseOffset: 0", "1 finding", "it verifies now"):
+    # Whether the kill leaves a window is for the moment to decide; that it is the duplicates, the story checks itself.
+    for fact in ("lost / invented  0 / 0", "= the window", "baseOffset: 0", "1 finding", "it verifies now"):
         assert fact in said
 
 

@@ -14,6 +14,7 @@ from kstore.apps import file_producer, positions
 from kstore.apps.file_producer import FileProducer
 from kstore.apps.partitioner import partition_of_key
 from kstore.apps.routing import Routing
+from kstore.apps.sinks import StoreSink
 from kstore.errors import CorruptionError, UsageError
 from support.topics import records_of, values_of
 
@@ -42,9 +43,8 @@ class World:
 
     def producer(self, routing=None, **options):
         return FileProducer(
-            self.store,
+            StoreSink(self.store, "lines", self.partitions, options.pop("compression", None)),
             self.path,
-            "lines",
             routing or Routing(self.partitions),
             position_file=self.position_file,
             notice=self.notices.append,
