@@ -21,7 +21,7 @@ from benchmarks.support.bench import Bench
 from benchmarks.support.rows import Row
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = "crc encode decode append fetch lookup scan embedded group_commit recovery instructions".split()
+ORDER = "crc encode decode append fetch lookup scan embedded group_commit recovery wire instructions".split()
 
 
 def functions(names: list[str]) -> list[Callable[[Bench], None]]:

@@ -9,6 +9,7 @@ from typing import Any
 import kstore
 from benchmarks.support import samples
 from benchmarks.support.bench import Bench, RawFile, Topics
+from kstore._native import crc32c as native
 
 LAP_BYTES = 16 << 20
 
@@ -29,7 +30,7 @@ def appending(bench: Bench, data: list[bytes], append: Callable[[kstore.Partitio
 
 
 def bench_append_batches(bench: Bench) -> None:
-    """G1: a batch of 64 KiB checked, stamped, written and indexed at 0.88 of the speed of writing it."""
+    """G1: a batch of 64 KiB checked, stamped, written and indexed at 0.88 (0.80) of the speed of writing it."""
     batch = samples.batch()
     times = LAP_BYTES // len(batch)
 
@@ -38,7 +39,9 @@ def bench_append_batches(bench: Bench) -> None:
             log.append_batches(batch)
 
     result = appending(bench, [batch] * times, append, times)
-    bench.speed("G1", "append a batch of 64 KiB", result, "os.write", 0.88, unit="batch", unit_bytes=len(batch))
+    wide = native.rung() == "avx512"  # without it the checksum alone takes 7 % of the write, not 4 %
+    more: dict[str, Any] = {"unit": "batch", "unit_bytes": len(batch), "note": "" if wide else "floor without AVX-512"}
+    bench.speed("G1", "append a batch of 64 KiB", result, "os.write", 0.88 if wide else 0.80, **more)
 
 
 def bench_append_records(bench: Bench) -> None:
@@ -54,6 +57,20 @@ def bench_append_records(bench: Bench) -> None:
         result = appending(bench, [batch] * times, append, times)
         what = f"append {count} values of {size} B"
         bench.speed("G2", what, result, "os.write", floor, unit="batch", unit_bytes=len(batch))
+
+
+def bench_append_columns(bench: Bench) -> None:
+    """G2: the same values as numpy columns."""
+    columns, batch = samples.columns(samples.RECORDS_100, 100), samples.batch()
+    times = LAP_BYTES // len(batch)
+
+    def append(log: kstore.Partition) -> None:
+        for _ in range(times):
+            log.append(columns, timestamp_ms=samples.TIMESTAMP_MS)
+
+    result = appending(bench, [batch] * times, append, times)
+    what = f"append {samples.RECORDS_100} values of 100 B in columns"
+    bench.speed("G2", what, result, "os.write", None, unit="batch", unit_bytes=len(batch))
 
 
 def bench_append_small_batches(bench: Bench) -> None:

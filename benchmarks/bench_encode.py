@@ -11,7 +11,7 @@ from benchmarks.support.bench import Bench
 from kstore._native.records import Encoder
 
 
-def encoding(records: list[Any], times: int) -> Callable[[], None]:
+def encoding(records: list[Any] | kstore.Columns, times: int) -> Callable[[], None]:
     encoder = Encoder()
 
     def work() -> None:
@@ -38,6 +38,35 @@ def bench_encode_values(bench: Bench) -> None:
         race.add('b"".join', joining(values, times), units=times * count)
         what = f"encode {count} values of {size} B"
         bench.time("G5", what, race.run(), 'b"".join', floor, unit="record")
+    values = samples.uneven(600)
+    race = bench.race()
+    race.add("kstore", encoding(values, 200), units=200 * 600)
+    race.add('b"".join', joining(values, 200), units=200 * 600)
+    bench.time("G5", "encode 600 values of 70 to 130 B", race.run(), 'b"".join', None, unit="record")
+
+
+def bench_encode_columns(bench: Bench) -> None:
+    """G5: values that lie in numpy columns, against making the list of them first; and against the list alone."""
+    for count, size, floor in ((600, 100, 3), (63, 1024, None), (10_000, 100, None)):
+        columns, values, times = samples.columns(count, size), samples.values(count, size), max(1, 120_000 // count)
+        buffer = bytes(columns.buffer)
+        bounds = list(zip(columns.value_starts.tolist(), columns.value_ends.tolist(), strict=True))
+        encoder = Encoder()
+
+        def listing(
+            buffer: bytes = buffer, bounds: list[tuple[int, int]] = bounds, times: int = times, to: Encoder = encoder
+        ) -> None:
+            for _ in range(times):
+                to.encode([buffer[start:end] for start, end in bounds], timestamp_ms=samples.TIMESTAMP_MS)
+
+        race = bench.race()
+        race.add("kstore", encoding(columns, times), units=times * count)
+        race.add("slices", listing, units=times * count)
+        race.add("list", encoding(values, times), units=times * count)
+        result = race.run()
+        what, more = f"encode {count} values of {size} B in columns", {"kind": "peer", "unit": "record"}
+        bench.speed("G5", what, result, "slices", floor, note="made into a list of bytes first", **more)
+        bench.speed("G5", what, result, "list", None, note="of bytes, made before", **more)
 
 
 def bench_encode_pairs(bench: Bench) -> None:

@@ -49,18 +49,20 @@ def bench_recovery(bench: Bench) -> None:
     size_bytes = (256 << 20) if bench.quick else (1 << 30) - (1 << 20)
     with bench.place() as place:
         run("fill", f"{place}/data", str(size_bytes))
-        tails = []
-        for _ in range(3):
+        tails, notes = [], []
+        for _ in range(5):
             shutil.copytree(f"{place}/data", f"{place}/tail", copy_function=os.link)
             for name in os.listdir(f"{place}/tail/t-0"):  # a recovery writes: only the log itself may be shared
                 if not name.endswith(".log"):
                     os.unlink(f"{place}/tail/t-0/{name}")
                     shutil.copy(f"{place}/data/t-0/{name}", f"{place}/tail/t-0/{name}")
+            notes.append(bench.quiet())
             tails.append(opened(f"{place}/tail")["ns"])
             shutil.rmtree(f"{place}/tail")
         fulls = []
-        for _ in range(3):
+        for _ in range(5):
             forget(f"{place}/data")
+            notes.append(bench.quiet())
             found = opened(f"{place}/data")
             fulls.append(found["ns"])
         (log,) = Path(place).rglob("*.log")
@@ -71,10 +73,14 @@ def bench_recovery(bench: Bench) -> None:
     kafka_ns, what = KAFKA_NS_PER_BYTE * size, f"open after a crash, {size >> 20} MiB checked"
     name = "Kafka 4.3's 0.8 s/GB"
     more: dict[str, Any] = {"unit": "open", "unit_bytes": size}
-    bench.add(Row("R1", what, name, "peer", "time", 0.2, best / kafka_ns, best, kafka_ns, note="stated", **more))
+    # the best of five counts, so one quiet one is enough
+    note = "" if "" in notes[5:] else notes[5 + fulls.index(best)]
+    said = f"stated; {note}" if note else "stated"
+    bench.add(Row("R1", what, name, "peer", "time", 0.2, best / kafka_ns, best, kafka_ns, note=said, **more))
     bench.add(Row("R1", what, "CRC-32C of the mapped file", "limit", "time", None, best / limit, best, limit, **more))
     tail, what = min(tails), f"open after a crash, {size >> 20} MiB, by its tail"
-    bench.add(Row("R2", what, "10 ms", "limit", "time", 1.0, tail / TAIL_NS_MAX, tail, TAIL_NS_MAX, "open"))
+    note = "" if "" in notes[:5] else notes[tails.index(tail)]
+    bench.add(Row("R2", what, "10 ms", "limit", "time", 1.0, tail / TAIL_NS_MAX, tail, TAIL_NS_MAX, "open", note=note))
 
 
 def checksum(path: Path) -> None:

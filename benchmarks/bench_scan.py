@@ -1,6 +1,6 @@
 """Reading a partition from its start to its end: against a plain file of length-prefixed values, and lmdb.
 
-Every contestant but the columns yields the same: a pair of number and value for each record.
+Every contestant but the columns yields a tuple of number and value for each record; kstore's has time and key as well.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ def bench_scan(bench: Bench) -> None:
 
         def tuples() -> None:
             for batches in batches_of(log):
-                drain((r.offset, r.value) for r in batches)
+                drain(batches.tuples())
+
+        def records() -> None:
+            for batches in batches_of(log):
+                drain(batches)
 
         race = bench.race()
-        for name, work in (("columns", columns), ("tuples", tuples)):
+        for name, work in (("columns", columns), ("tuples", tuples), ("records", records)):
             race.add(name, work, units=RECORDS)
         race.add("a plain file", lambda: drain(plain_records(f"{place}/plain")), units=RECORDS)
         lmdb = bench.peer("lmdb")
@@ -86,6 +90,7 @@ def bench_scan(bench: Bench) -> None:
     more = {"kind": "peer", "unit": "record"}
     bench.speed("G9", "scan to columns, 100 B", result, "a plain file", 5, name="columns", **more)
     bench.speed("G9", "scan to tuples, 100 B", result, "a plain file", 1.7, name="tuples", **more)
+    bench.speed("G9", "scan to records, 100 B", result, "a plain file", None, name="records", **more)
     if isinstance(lmdb, str):
         bench.skip("G9", "scan to tuples, 100 B", "lmdb", 3, lmdb)
     else:

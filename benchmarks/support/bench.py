@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import kstore
+from benchmarks.support.quiet import wait_for_quiet
 from benchmarks.support.rows import Row
 from benchmarks.support.samples import TIMESTAMP_MS
 from kstore.apps.race import Contestant, Race, Result
@@ -28,6 +29,12 @@ CONFIG = {
     "log.segment.bytes": 1 << 30,
     "log.message.timestamp.type": "CreateTime",
 }
+
+ROUND_NS = 250e6
+"""A round of a race: long enough for twenty laps of the short ones, and several of those a second is too short for."""
+
+QUIET_WAIT_S = 15.0
+"""How long each try of a row of the wall clock waits for the neighbours to pause; a try takes a second at most."""
 
 
 class Bench:
@@ -50,7 +57,12 @@ class Bench:
     def race(self, *, wall: bool = False) -> Race:
         """A race on the processor time of this thread, or on the wall clock where it waits for a disk."""
         clock = time.perf_counter_ns if wall else time.thread_time_ns
-        return _Race(self, rounds=self.rounds, clock=clock)
+        return _Race(self, rounds=self.rounds, clock=clock, round_ns=ROUND_NS)
+
+    def quiet(self) -> str:
+        """Wait for a machine that does little else, before what is measured by the wall clock; what to note if none
+        came."""
+        return wait_for_quiet(QUIET_WAIT_S / 4 if self.quick else QUIET_WAIT_S)
 
     def speed(self, goal: str, what: str, result: Result, against: str, floor: float | None, **more: Any) -> Row:
         """Add a row: kstore is to be at least `floor` times as fast as `against`."""
@@ -131,8 +143,8 @@ class Bench:
 class _Race(Race):
     """A race that shows its first contestant to the bench."""
 
-    def __init__(self, bench: Bench, *, rounds: int, clock: Callable[[], int]) -> None:
-        super().__init__(rounds=rounds, clock=clock)
+    def __init__(self, bench: Bench, *, rounds: int, clock: Callable[[], int], round_ns: float) -> None:
+        super().__init__(rounds=rounds, clock=clock, round_ns=round_ns)
         self._bench = bench
 
     def run(self) -> Result:

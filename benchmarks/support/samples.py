@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+
 import kstore
 
 RECORDS_100 = 600
@@ -17,6 +19,18 @@ def values(count: int, size: int) -> list[bytes]:
     """So many random values of so many bytes."""
     dice = random.Random(count * size)
     return [dice.randbytes(size) for _ in range(count)]
+
+
+def uneven(count: int) -> list[bytes]:
+    """So many random values of 70 to 130 bytes: what is quick because records are alike is not quick here."""
+    dice = random.Random(count)
+    return [dice.randbytes(dice.randrange(70, 131)) for _ in range(count)]
+
+
+def columns(count: int, size: int) -> kstore.Columns:
+    """The same values as columns over one buffer."""
+    ends = np.arange(1, count + 1) * size
+    return kstore.Columns(b"".join(values(count, size)), ends - size, ends)
 
 
 def pairs(count: int, size: int) -> list[tuple[bytes, bytes]]:
