@@ -17,7 +17,7 @@ RUN := PYTHONPATH=src $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 PIP := $(VENV)/bin/python -m pip install --quiet
 CMAKE := $(VENV)/bin/cmake
-SUITES := tests/unit tests/property tests/crash tests/docs tests/tidy
+SUITES := tests/unit tests/property tests/crash tests/simulation tests/docs tests/tidy
 
 .PHONY: help
 help: ## list the tasks
@@ -68,19 +68,42 @@ package: wheel build $(VENV)/.group-test ## build the wheel, look into it, insta
 
 # -- tests -------------------------------------------------------------------------------------------------------
 
-.PHONY: test slow interop fuzz
+.PHONY: test slow clients interop fuzz
 test: build $(VENV)/.group-test ## build and run the tests that need no JVM and no patience
-	@$(PYTEST) -n $(JOBS) -m "not slow and not interop and not package" $(wildcard $(SUITES)) $(PYTEST_ARGS)
+	@$(PYTEST) -n $(JOBS) -m "not slow and not interop and not package and not clients" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
 slow: build $(VENV)/.group-test ## the tests that walk far: crash states, bit flips, failing calls
 	@HYPOTHESIS_PROFILE=ci $(PYTEST) -n $(JOBS) -m "slow and not interop" $(wildcard $(SUITES)) $(PYTEST_ARGS)
 
+clients: build $(VENV)/.group-test $(VENV)/.group-clients ## real clients against a broker in the tests' own process
+	@$(PYTEST) -m "clients" tests/clients $(PYTEST_ARGS)
+
 interop: build $(VENV)/.group-test $(VENV)/.group-interop ## against a real Kafka on loopback (needs Java 17 and Maven)
 	@$(PYTEST) -m "interop" tests/interop $(PYTEST_ARGS)
+
+SEEDS ?= 100
+FIRST ?= 1
+MINUTES ?= 12
+.PHONY: simulate
+simulate: build $(VENV)/.group-test ## clusters under faults, SEEDS of them from FIRST on, MINUTES of simulated time each
+	@$(RUN) -m kstore.testing.simulation --seed $(FIRST) --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(JOBS)
+
+.PHONY: soak soak-simulate
+soak-simulate: build $(VENV)/.group-test ## cluster seeds from where the ledger ends, for SOAK_MINUTES; adds a row to it
+	@$(RUN) tests/simulation/soak.py --minutes $(SOAK_MINUTES) --jobs $(JOBS) $(SOAK_ARGS)
+
+SOAK_MINUTES ?= 10
+SOAK_FIRST ?= 1
+soak: build $(VENV)/.group-test ## crash states of seed after seed, for SOAK_MINUTES from SOAK_FIRST on
+	@$(RUN) tests/crash/soak.py $(SOAK_MINUTES) $(SOAK_FIRST)
 
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.group-build ## every native parser under libFuzzer with sanitizers, FUZZ_SECONDS each (needs clang)
 	@$(RUN) tests/fuzz/run.py $(FUZZ_SECONDS)
+
+.PHONY: model
+model: build ## replication in every order of events (docs/MODEL.md)
+	@$(RUN) -m kstore.testing.model $(or $(MODEL_ARGS),--all --states 3000000)
 
 .PHONY: breakit
 breakit: build $(VENV)/.group-test ## plant known bugs, one at a time: the tests must notice each
@@ -105,12 +128,12 @@ docs: build $(VENV)/.group-test $(VENV)/.group-docs ## build the documentation i
 
 # -- showing -----------------------------------------------------------------------------------------------------
 
-.PHONY: demo bench
+.PHONY: demo bench bench-broker
 .demo/.installed: pyproject.toml CMakeLists.txt $(shell find src -name '*.py' -o -name '*.p[yx]*' -o -name '*.[ch]')
 	@echo "building and installing kstore into .demo/venv (about a minute the first time)"
 	@test -x .demo/venv/bin/python || $(PYTHON) -m venv .demo/venv
 	@.demo/venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps . \
-	  && .demo/venv/bin/python -m pip install --quiet --disable-pip-version-check '.[compression,cli]'
+	  && .demo/venv/bin/python -m pip install --quiet --disable-pip-version-check '.[compression,cli,client]'
 	@touch $@
 
 demo: .demo/.installed ## install kstore into an environment of its own and show the whole of it on real input
@@ -118,6 +141,9 @@ demo: .demo/.installed ## install kstore into an environment of its own and show
 
 bench: build $(VENV)/.group-test $(VENV)/.group-bench ## measure this machine, peers and kstore; print and draw the table
 	@$(RUN) -m benchmarks $(BENCH_ARGS)
+
+bench-broker: build $(VENV)/.group-test $(VENV)/.group-clients $(VENV)/.group-bench ## the broker beside a real Kafka (needs Java 17 and Maven)
+	@$(RUN) -m benchmarks.broker $(BENCH_ARGS)
 
 # -- cleaning ----------------------------------------------------------------------------------------------------
 

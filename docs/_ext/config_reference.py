@@ -16,7 +16,11 @@ class ConfigKeys(SphinxDirective):
     """`.. config-keys:: TopicConfig` writes one row a key: its default and what it does."""
 
     required_arguments = 1
-    classes: ClassVar[dict[str, Any]] = {"TopicConfig": config.TopicConfig, "StoreConfig": config.StoreConfig}
+    classes: ClassVar[dict[str, Any]] = {
+        "TopicConfig": config.TopicConfig,
+        "StoreConfig": config.StoreConfig,
+        "BrokerConfig": config.BrokerConfig,
+    }
 
     def run(self) -> list[nodes.Node]:
         keys: dict[str, dataclasses.Field[Any]] = self.classes[self.arguments[0]].keys()

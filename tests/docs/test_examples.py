@@ -11,6 +11,7 @@ import contextlib
 import doctest
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ import pytest
 
 from docs.pages import ROOT, Block, blocks
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
+OTHERS = ("tutorial.md", "WIRE.md", "GROUPS.md", "REPLICATION.md", "replication/controller.md")
+PAGES = [ROOT / "README.md", *HOWTO, *(ROOT / "docs" / name for name in OTHERS)]
 
 
 def runs(block: Block) -> bool:
@@ -43,8 +46,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
+@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated")  # by kafka-python
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page(page: Path, home: Path) -> None:
+    check_examples(page)
+
+
+def test_the_simulator_finds_the_bug_that_its_page_plants(home: Path) -> None:
+    """As `test_page`, beside a copy of the sources, of which the page makes another one to plant a bug in."""
+    shutil.copytree(ROOT / "src", home / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    check_examples(ROOT / "docs" / "SIMULATOR.md")
+    assert (home / "src/kstore/replication/leader.py").read_text() != (
+        home / "planted/kstore/replication/leader.py"
+    ).read_text(), "the line that the page takes out is not there any more"
+
+
+def check_examples(page: Path) -> None:
+    """Run the examples of one page here."""
     found = blocks(page)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(found):
