@@ -13,11 +13,11 @@ Invariants
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from kstore.errors import MissingCodec, UsageError
+from kstore.nearest import nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -56,8 +56,7 @@ def codec_id(name: str | None) -> int:
     try:
         return NAMES.index(name)
     except ValueError:
-        near = difflib.get_close_matches(str(name), NAMES, 1, 0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = nearest(str(name), NAMES, 0.4)
         raise UsageError(f"compression {name!r} is not one of {', '.join(NAMES)}{hint}") from None
 
 

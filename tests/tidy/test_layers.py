@@ -17,6 +17,7 @@ LAYERS: dict[str, float] = {
     # layer 0 stands on nothing; inside it the order is fixed too
     "errors": 0.0,
     "limits": 0.1,
+    "nearest": 0.1,
     "compression": 0.2,
     "config": 0.3,
     # layer 1: bytes and files

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import base64
-import difflib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from kstore.nearest import nearest
 
 if TYPE_CHECKING:
     from kstore.apps.client import Client
@@ -23,12 +24,24 @@ if TYPE_CHECKING:
 Run = Callable[[argparse.Namespace], int]
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Examples as written. Asks for the width itself: argparse brings all of shutil for it, needed or not."""
+
+    def __init__(self, prog: str) -> None:
+        """As wide as the terminal, less two columns."""
+        try:
+            columns = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size().columns
+        except (ValueError, OSError):
+            columns = 80
+        super().__init__(prog, width=(columns or 80) - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with our words: one line for an error, the nearest right word, examples kept as written."""
 
     def __init__(self, **options: Any) -> None:
         """As `argparse.ArgumentParser`."""
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Formatter)
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
@@ -50,12 +63,6 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 None, f"{what} is not {value!r}{nearest(str(value), choices)} (choose from: {words})"
             )
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing where no choice is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def add_verb(

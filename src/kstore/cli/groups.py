@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.nearest import nearest
 
 if TYPE_CHECKING:
     from kstore.store import Store
@@ -59,7 +60,7 @@ def _describe(args: argparse.Namespace) -> int:
             names = store.groups.names()
             there = f"it has {', '.join(names[:10])}" if names else "it has none"
             raise UsageError(
-                f"no group {args.group!r} has committed in {store.path}{common.nearest(args.group, names)} ({there})"
+                f"no group {args.group!r} has committed in {store.path}{nearest(args.group, names)} ({there})"
             )
     if args.json:
         for row in rows:

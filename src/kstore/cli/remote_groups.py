@@ -10,6 +10,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.nearest import nearest
 
 if TYPE_CHECKING:
     from kstore.apps.client import Client
@@ -34,7 +35,7 @@ def describe(client: Client, args: argparse.Namespace) -> int:
         names = client.groups()
         there = f"it has {', '.join(names[:10])}" if names else "it has none"
         raise UsageError(
-            f"no group {args.group!r} has committed at {client.bootstrap}{common.nearest(args.group, names)} ({there})"
+            f"no group {args.group!r} has committed at {client.bootstrap}{nearest(args.group, names)} ({there})"
         )
     if args.json:
         for row in rows:

@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common
+from kstore.nearest import nearest
 
 if TYPE_CHECKING:
     from kstore.apps.client import Client
@@ -45,7 +46,7 @@ def find(client: Client, name: str) -> tuple[int, ...]:
     names = list(topics)
     there = f"its topics: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}" if names else "it has none"
     raise UnknownTopicOrPartition(
-        f"no topic {name!r} at {client.bootstrap}{common.nearest(name, names)} ({there}); "
+        f"no topic {name!r} at {client.bootstrap}{nearest(name, names)} ({there}); "
         f"`kstore topics create {name} --bootstrap-server {client.bootstrap}` makes it"
     )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kstore.cli import common, logging_setup
+
+if TYPE_CHECKING:
+    from kstore.config import BrokerConfig
 
 
 def register(nouns: Any) -> None:
@@ -46,22 +50,31 @@ what came in is answered, logs are flushed, the next start needs no recovery.
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from kstore.broker.service import Service, prepare_process
+    gc.disable()  # modules are no garbage, and looking for some among them takes a twentieth of the start
+    try:
+        from kstore.broker.service import Service, prepare_process
+
+        config = _read_config(args)
+        logging_setup.set_up(args.log_format, verbose=args.verbose)
+        if config.ignored:
+            logging.getLogger("kstore.serve").warning(
+                "these keys are Kafka's, but change nothing here: %s", ", ".join(sorted(config.ignored))
+            )
+        prepare_process()
+    finally:
+        gc.enable()
+    Service(args.dir, config).run(_ready, signals=True)
+    return 0
+
+
+def _read_config(args: argparse.Namespace) -> BrokerConfig:
     from kstore.config import BrokerConfig
 
     values = {} if args.properties is None else _read_properties(args.properties)
     values.update(common.parse_settings(args.set, option="--set"))
     if args.listen is not None:
         values["listeners"] = args.listen
-    config = BrokerConfig.parse(values)
-    logging_setup.set_up(args.log_format, verbose=args.verbose)
-    if config.ignored:
-        logging.getLogger("kstore.serve").warning(
-            "these keys are Kafka's, but change nothing here: %s", ", ".join(sorted(config.ignored))
-        )
-    prepare_process()
-    Service(args.dir, config).run(_ready, signals=True)
-    return 0
+    return BrokerConfig.parse(values)
 
 
 def _read_properties(path: str) -> dict[str, str]:

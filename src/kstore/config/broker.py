@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kstore.config.directory import BROKER_SYNONYMS, StoreConfig
-from kstore.config.keys import Config, flag, nearest, one_of, setting, text, whole
+from kstore.config.keys import Config, flag, one_of, setting, text, whole
 from kstore.config.listeners import DEFAULT_MAP, PREFIX, ListenerConfig, host_and_port, listener_configs, part_of
 from kstore.config.security import REFUSED, SecurityConfig
 from kstore.errors import InvalidConfig
 from kstore.limits import GROUP_METADATA_BYTES_MAX, INT32_MAX
+from kstore.nearest import nearest
 
 FSYNC: Final = "fsync"
 PAGE_CACHE: Final = "page-cache"

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kstore.config.keys import Config, flag, level, nearest, one_of, policies, ratio, setting, text, whole
+from kstore.config.keys import Config, flag, level, one_of, policies, ratio, setting, text, whole
 from kstore.errors import InvalidConfig
 from kstore.limits import INT32_MAX, INT64_MAX
+from kstore.nearest import nearest
 
 CODECS: Final = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 

@@ -9,7 +9,6 @@ Invariants: a value that was read is valid; unknown keys never pass silently.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from kstore.errors import InvalidConfig
 from kstore.limits import INT64_MAX
+from kstore.nearest import nearest
 
 Value = int | float | bool | str | list[str] | tuple[str, ...]
 T = TypeVar("T", bound="Config")
@@ -115,12 +115,6 @@ def setting(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
 def secret(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
     """A field like that of `setting` whose value is shown to nobody."""
     return field(default=default, metadata={"read": read, "doc": doc, "secret": True})
-
-
-def nearest(word: str, choices: Any) -> str:
-    """`; did you mean X?`, or nothing where no choice is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 @dataclass(frozen=True)

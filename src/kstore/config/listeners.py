@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from kstore.config.keys import nearest
 from kstore.config.security import PLAIN, SecurityConfig
 from kstore.errors import InvalidConfig
+from kstore.nearest import nearest
 
 PLAINTEXT: Final = "PLAINTEXT"
 PREFIX: Final = "listener.name."

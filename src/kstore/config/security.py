@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kstore.config.jaas import parse_jaas
-from kstore.config.keys import Config, nearest, one_of, secret, setting, text, whole
+from kstore.config.keys import Config, one_of, secret, setting, text, whole
 from kstore.errors import InvalidConfig
 from kstore.limits import FRAME_BYTES_MAX_BEFORE_LOGIN, INT32_MAX
+from kstore.nearest import nearest
 
 PLAIN: Final = "PLAIN"
 MECHANISMS: Final = (PLAIN, "SCRAM-SHA-256", "SCRAM-SHA-512")

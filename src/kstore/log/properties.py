@@ -8,7 +8,6 @@ Fields as in Apache Kafka's MetaProperties.
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -134,6 +133,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def format_properties(properties: Mapping[str, str], *, now_ms: int) -> bytes:
     """The file as Java stores it with an empty comment: `#`, the date in UTC, then the entries in hash order."""
+    import datetime  # for who makes a partition; opening them needs none
+
     now = datetime.datetime.fromtimestamp(now_ms // 1000, datetime.UTC)
     date = f"#{_DAYS[now.weekday()]} {_MONTHS[now.month - 1]} {now:%d %H:%M:%S} UTC {now.year}"
     lines = [f"{_escape(key, key=True)}={_escape(properties[key])}" for key in _hash_order(properties)]

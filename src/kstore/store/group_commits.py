@@ -19,7 +19,6 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -297,6 +296,8 @@ def _plain(group: str) -> str:
     name = quote(group, safe="", errors="surrogatepass").replace(".", "%2E")
     if len(name) <= FILE_NAME_CHARS_MAX:
         return name
+    import hashlib
+
     return hashlib.sha256(group.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -9,7 +9,6 @@ Invariants: the catalogue says `creating` before the first directory exists and 
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from kstore.errors import UsageError
 from kstore.log import names
 from kstore.log.checkpoints import parse_partition_metadata
 from kstore.log.twins import PartitionFiles
+from kstore.nearest import nearest
 from kstore.store.catalog import Catalog, Entry
 from kstore.store.directory import METADATA_TOPIC
 
@@ -185,10 +185,8 @@ def stored_id(disk: Disk, root: str, name: str, numbers: Sequence[int]) -> str:
 
 def unknown(name: str, root: str, known: Iterable[str]) -> str:
     """The message for a topic that is not there, with the nearest one that is."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if near:
-        return f"no topic {name} in {root}; did you mean {near[0]}?"
-    return f"no topic {name} in {root}; `kstore topics list --dir {root}` shows what is there"
+    hint = nearest(name, known) or f"; `kstore topics list --dir {root}` shows what is there"
+    return f"no topic {name} in {root}{hint}"
 
 
 def kafkas_metadata(disk: Disk, root: str) -> KraftMetadata | None:

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from kstore.config.keys import nearest
 from kstore.errors import UsageError
+from kstore.nearest import nearest
 from kstore.testing.faults import CHANGING, READING, Fault
 from kstore.testing.faulty_disk import FaultyDisk
 from kstore.testing.interference import Deed, Interference, Rule, answer_lost, error, late, lost
