@@ -118,7 +118,7 @@ class Judge:
 # -- what each needs, and how it starts --------------------------------------------------------------------------
 
 
-def _built(folder: str, make: Callable[[Path, Path], object], pattern: str = "*") -> Path:
+def built_once(folder: str, make: Callable[[Path, Path], object], pattern: str = "*") -> Path:
     """A directory in the cache with what `make(sources, to)` built of `folder`: once for every state of its files."""
     sources = HERE / folder
     files = sorted(path for path in sources.glob(pattern) if path.is_file())
@@ -143,7 +143,7 @@ def _java() -> list[str]:
     def make(sources: Path, to: Path) -> None:
         subprocess.run(["javac", *flags, "-d", str(to), *map(str, sorted(sources.glob("*.java")))], check=True)
 
-    classes = _built("java", make)
+    classes = built_once("java", make)
     settings = f"-Dlog4j2.configurationFile={kafka.SOURCES / 'log4j2.xml'}"
     return ["java", *kafka.JVM, settings, "-cp", f"{classes}:{libs}/*", "Judge"]
 
@@ -168,7 +168,7 @@ def _go() -> list[str]:
         command = ["go", "build", "-trimpath", "-o", str(to / "judge"), "."]
         subprocess.run(command, cwd=sources, env=environment, check=True)
 
-    return [str(_built("go", make) / "judge")]
+    return [str(built_once("go", make) / "judge")]
 
 
 def _why_no_node() -> str | None:
@@ -187,7 +187,7 @@ def _node(program: str) -> list[str]:
         flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         subprocess.run(["npm", "ci", *flags], cwd=to, check=True, stdout=subprocess.DEVNULL)
 
-    modules = _built("node", make, "package*.json")
+    modules = built_once("node", make, "package*.json")
     pinned = next((modules / "node_modules").glob("node-linux-*/bin/node"), None)
     return [str(pinned or "node"), str(HERE / "node" / program), str(modules)]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import socket
 import time
 
 import pytest
@@ -61,16 +59,8 @@ def graduated(tmp_path_factory, driver):
             for name, topic in store.topics().items()
             for number in topic.partitions
         }
-    done = kstore.graduate(home / "data", home / "kafka", listener=f"127.0.0.1:{two_free_ports()}")
+    done = kstore.graduate(home / "data", home / "kafka", listener=f"127.0.0.1:{kafka.two_free_ports()}")
     return done, rows, home / "kafka"
-
-
-def two_free_ports() -> int:
-    """A free port whose neighbour is free too: the controller listens there."""
-    while True:
-        port = kafka.free_port()
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
-            return port
 
 
 def test_a_real_kafka_serves_it_and_kstore_reads_on(graduated, driver):

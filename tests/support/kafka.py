@@ -93,6 +93,14 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+def two_free_ports() -> int:
+    """A free port whose neighbour is free too: the controller listens there."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
+
+
 class Broker:
     """One broker and controller in one process, on `log_dir`, which is formatted when it is new.
 
