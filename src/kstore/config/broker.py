@@ -51,7 +51,7 @@ IGNORED: Final = frozenset(
     offsets.topic.compression.codec offsets.topic.replication.factor process.roles
     producer.purgatory.purge.interval.requests queued.max.requests quota.window.num quota.window.size.seconds
     remote.log.storage.system.enable replica.fetch.backoff.ms replica.fetch.max.bytes replica.fetch.min.bytes
-    replica.fetch.response.max.bytes replica.fetch.wait.max.ms replica.high.watermark.checkpoint.interval.ms
+    replica.fetch.response.max.bytes replica.fetch.wait.max.ms
     replica.lag.time.max.ms replica.selector.class replica.socket.receive.buffer.bytes replica.socket.timeout.ms
     request.timeout.ms sasl.mechanism.inter.broker.protocol security.inter.broker.protocol
     share.coordinator.state.topic.min.isr share.coordinator.state.topic.replication.factor

@@ -133,10 +133,18 @@ class StoreConfig(Config):
         1000, whole(0), "how long appended bytes may wait for the background flush; 0: no background flush"
     )
     log_flush_offset_checkpoint_interval_ms: int = setting(
-        60_000, whole(1), "time between writes of the recovery points"
+        60_000, whole(1), "the longest time between writes of the recovery points; they go with the high watermarks too"
+    )
+    replica_high_watermark_checkpoint_interval_ms: int = setting(
+        5_000, whole(1), "time between writes of the high watermarks, and of the recovery points with them"
     )
     producer_id_expiration_ms: int = setting(86_400_000, whole(1), "idle time after which a producer is forgotten")
     topic_defaults: TopicConfig = field(default_factory=TopicConfig)
+
+    @property
+    def checkpoint_interval_ms(self) -> int:
+        """How often all checkpoints of the root are written: they go together, so the shorter of both times."""
+        return min(self.log_flush_offset_checkpoint_interval_ms, self.replica_high_watermark_checkpoint_interval_ms)
 
     @classmethod
     @functools.cache

@@ -376,7 +376,7 @@ class Store:
                 except ClosedError:
                     continue  # its topic was deleted since we looked
         folded = self.groups.fold()
-        if self.clock() - self._last_checkpoint_ms >= self.config.log_flush_offset_checkpoint_interval_ms:
+        if self.clock() - self._last_checkpoint_ms >= self.config.checkpoint_interval_ms:
             self._checkpoint()
         return folded
 

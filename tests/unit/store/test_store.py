@@ -317,17 +317,27 @@ def test_flush_makes_everything_durable_and_says_so_in_the_checkpoint():
     store.close()
 
 
-def test_a_tick_flushes_and_writes_checkpoints_when_they_are_due():
+@pytest.mark.parametrize(
+    ("config", "due_ms"),
+    [
+        ({}, 5_000),
+        ({"replica.high.watermark.checkpoint.interval.ms": 90_000}, 60_000),
+        ({"log.flush.offset.checkpoint.interval.ms": 700}, 700),
+    ],
+)
+def test_a_tick_flushes_and_writes_checkpoints_when_they_are_due(config, due_ms):
     clock = Clock()
     disk = SimDisk()
-    store, partition = new_partition(disk, clock=clock)
+    store = open_store(disk, clock=clock, config=config)
+    store.create_topic("t")
+    partition = store.partition("t", 0)
     partition.append([b"v"])
+    points = f"/data/{names.RECOVERY_POINTS_FILE}"
+    clock.now_ms = NOW_MS + due_ms - 1
     store.tick()
     assert partition.recovery_point == 1
-    points = f"/data/{names.RECOVERY_POINTS_FILE}"
-    before = disk.read_file(points) if disk.exists(points) else b""
-    assert b"t 0 1" not in before
-    clock.now_ms = NOW_MS + 60_000
+    assert not disk.exists(points) or b"t 0 1" not in disk.read_file(points)
+    clock.now_ms = NOW_MS + due_ms
     store.tick()
     assert b"t 0 1" in disk.read_file(points)
     store.close()
