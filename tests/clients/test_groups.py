@@ -83,6 +83,8 @@ def test_three_members_come_and_go(clients_cluster: Cluster, topic: str, config:
         members.append(member)
         until(lambda: owned() == list(range(PARTITIONS)) and all(one.assignment() for one in members), poll)
     until(lambda: len(found) == RECORDS, poll)
+    produce_all(clients_cluster.bootstrap, topic, [b"more %02d" % number for number in range(100)])
+    until(lambda: len(found) == RECORDS + 100, poll)  # each member has read something since the last of them came
     members[0].commit(asynchronous=False)
     members.pop().close()
     if "group.instance.id" not in config:
