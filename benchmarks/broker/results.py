@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support import table
+
 HEADINGS = ("what", "durability", "limit", "Kafka", "kstore", "of Kafka", "goal", "", "of limit", "goal", "", "note")
 MORE = "more"
 LESS = "less"
@@ -107,11 +109,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def text(rows: Sequence[Row]) -> str:
     """The table for a terminal."""
-    lines = [HEADINGS, *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return table.aligned([HEADINGS, *(cells(row) for row in rows)])
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -40,8 +40,7 @@ def jars() -> Path:
 def java(program: str, *args: str) -> list[str]:
     """The command that runs one of the programs."""
     found = jars()
-    settings = f"-Dlog4j2.configurationFile={kafka.SOURCES / 'log4j2.xml'}"
-    return ["java", *kafka.JVM, settings, "-cp", f"{found}:{found}/*", program, *args]
+    return kafka.jvm(found, found, program, *args)
 
 
 class WordCount:

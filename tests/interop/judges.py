@@ -144,8 +144,7 @@ def _java() -> list[str]:
         subprocess.run(["javac", *flags, "-d", str(to), *map(str, sorted(sources.glob("*.java")))], check=True)
 
     classes = built_once("java", make)
-    settings = f"-Dlog4j2.configurationFile={kafka.SOURCES / 'log4j2.xml'}"
-    return ["java", *kafka.JVM, settings, "-cp", f"{classes}:{libs}/*", "Judge"]
+    return kafka.jvm(classes, libs, "Judge")
 
 
 GO = (1, 26)

@@ -75,8 +75,13 @@ def driver_classes() -> Path:
 
 def java(cls: str, *args: str) -> list[str]:
     """The command that runs a class of Kafka's, or the driver."""
+    return jvm(driver_classes(), install(), cls, *args)
+
+
+def jvm(classes: Path, libs: Path, cls: str, *args: str) -> list[str]:
+    """The command that runs a class out of a directory of classes and one of jars."""
     settings = f"-Dlog4j2.configurationFile={SOURCES / 'log4j2.xml'}"
-    return ["java", *JVM, settings, "-cp", f"{driver_classes()}:{install()}/*", cls, *args]
+    return ["java", *JVM, settings, "-cp", f"{classes}:{libs}/*", cls, *args]
 
 
 def run(cls: str, *args: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from kstore.broker.group_calls import context_of, gather
 from kstore.groups import requests, responses
@@ -29,6 +29,8 @@ GROUP_ERROR_SINCE_VERSION = 2
 UNKNOWN_TOPIC = 3
 UNKNOWN_TOPIC_ID = 100
 NO_OFFSET = -1
+
+Told = TypeVar("Told")
 
 
 # -- OffsetCommit ------------------------------------------------------------------------------------------------
@@ -129,16 +131,7 @@ def _fetch_one(broker: Broker, call: Call, body: wire.OffsetFetchRequest) -> Non
         results = [
             wire.OffsetFetchResponseTopic(
                 name=topic.name,
-                partitions=[
-                    wire.OffsetFetchResponsePartition(
-                        partition_index=one.partition_index,
-                        committed_offset=one.committed_offset,
-                        committed_leader_epoch=one.committed_leader_epoch,
-                        metadata=one.metadata,
-                        error_code=one.error_code,
-                    )
-                    for one in topic.partitions
-                ],
+                partitions=_told(wire.OffsetFetchResponsePartition, topic),
             )
             for topic in answered
         ]
@@ -186,8 +179,16 @@ def _fetch_group(
 
 
 def _positions(topic: responses.OffsetFetchTopic, name: str, topic_id: bytes | None) -> wire.OffsetFetchResponseTopics:
-    partitions = [
-        wire.OffsetFetchResponsePartitions(
+    partitions = _told(wire.OffsetFetchResponsePartitions, topic)
+    if topic_id is None:
+        return wire.OffsetFetchResponseTopics(name=name, partitions=partitions)
+    return wire.OffsetFetchResponseTopics(topic_id=topic_id, partitions=partitions)
+
+
+def _told(kind: Callable[..., Told], topic: responses.OffsetFetchTopic) -> list[Told]:
+    """Each partition of a topic as the answer's version has it: one group's and several groups' have structs apart."""
+    return [
+        kind(
             partition_index=one.partition_index,
             committed_offset=one.committed_offset,
             committed_leader_epoch=one.committed_leader_epoch,
@@ -196,9 +197,6 @@ def _positions(topic: responses.OffsetFetchTopic, name: str, topic_id: bytes | N
         )
         for one in topic.partitions
     ]
-    if topic_id is None:
-        return wire.OffsetFetchResponseTopics(name=name, partitions=partitions)
-    return wire.OffsetFetchResponseTopics(topic_id=topic_id, partitions=partitions)
 
 
 def _unknown(topic: wire.OffsetFetchRequestTopics) -> wire.OffsetFetchResponseTopics:

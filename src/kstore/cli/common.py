@@ -11,7 +11,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kstore.nearest import nearest
@@ -97,6 +98,15 @@ def add_following(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "--poll-ms", metavar="MS", type=whole_number(1), default=100, help="wait between looks (default 100)"
     )
+
+
+def wait_for_topic(name: str, names: Callable[[], Container[str]], pause_s: float) -> None:
+    """Let a consumer start before its producer has made the topic; `names` tells which topics there are now."""
+    if name in names():
+        return
+    notice(f"waiting for topic {name} to be made")
+    while name not in names():
+        time.sleep(pause_s)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         store = stack.enter_context(common.open_store(args, read_only=True))
         require_writable(args.file)
         if args.follow:
-            _wait_for_topic(store, args.topic)
+            common.wait_for_topic(args.topic, store.topics, POLL_S)
         common.find_topic(store, args.topic)
         held = store.groups.hold(args.group)
         stack.callback(held.release)
@@ -102,15 +102,6 @@ def _wait_for_directory(path: str) -> None:
         common.notice(f"waiting for {path} to become a log directory")
         while absent():
             time.sleep(POLL_S)
-
-
-def _wait_for_topic(store: Store, name: str) -> None:
-    """Let a consumer start before its producer has made the topic."""
-    if name in store.topics():
-        return
-    common.notice(f"waiting for topic {name} to be made")
-    while name not in store.topics():
-        time.sleep(POLL_S)
 
 
 def _consumer(args: argparse.Namespace, store: Store, bar: Any) -> FileConsumer:

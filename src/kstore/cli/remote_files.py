@@ -67,7 +67,7 @@ def consume(
     begun_s = time.monotonic()
     require_writable(args.file)
     if args.follow:
-        _wait_for_topic(client, args.topic)
+        common.wait_for_topic(args.topic, client.topic_names, WAIT_S)
     remote_topics.find(client, args.topic)
     with Progress("reading", "records") as bar:
         consumer = BrokerConsumer(
@@ -87,12 +87,3 @@ def consume(
         summary = consumer.run()
     report(args, summary, time.monotonic() - begun_s)
     return ending() if ending else 0
-
-
-def _wait_for_topic(client: Client, name: str) -> None:
-    """Let a consumer start before its producer has made the topic."""
-    if name in client.topic_names():
-        return
-    common.notice(f"waiting for topic {name} to be made")
-    while name not in client.topic_names():
-        time.sleep(WAIT_S)

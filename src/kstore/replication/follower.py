@@ -267,7 +267,7 @@ def _move_marks(state: Follower) -> tuple[Follower, Effects]:
         effects = (AdvanceHighWatermark(mark),)
     start = min(state.leader_log_start_offset, local.high_watermark)
     if start > local.log_start_offset:
-        local = replace(local, log_start_offset=start, lineage=lineage.starting_at(local.lineage, start))
+        local = local.starting_at(start)
         effects += (RaiseLogStart(start),)
     return replace(state, local=local), effects
 
@@ -388,10 +388,7 @@ def _on_brokers_changed(state: Follower, event: ev.BrokersChanged, now_ms: int) 
 
 
 def _on_log_start_raised(state: Follower, event: ev.LogStartRaised, now_ms: int) -> tuple[Follower, Effects]:
-    local = state.local
-    start = max(local.log_start_offset, event.log_start_offset)
-    kept = lineage.starting_at(local.lineage, start)
-    return replace(state, local=replace(local, log_start_offset=start, lineage=kept)), ()
+    return replace(state, local=state.local.starting_at(event.log_start_offset)), ()
 
 
 def _on_damaged(state: Follower, event: ev.Damaged, now_ms: int) -> tuple[Follower, Effects]:

@@ -355,10 +355,7 @@ def _on_brokers_changed(state: Leader, event: ev.BrokersChanged, now_ms: int) ->
 
 
 def _on_log_start_raised(state: Leader, event: ev.LogStartRaised, now_ms: int) -> tuple[Leader, Effects]:
-    local = state.local
-    start = max(local.log_start_offset, event.log_start_offset)
-    kept = lineage.starting_at(local.lineage, start)
-    return replace(state, local=replace(local, log_start_offset=start, lineage=kept)), ()
+    return replace(state, local=state.local.starting_at(event.log_start_offset)), ()
 
 
 def _on_damaged(state: Leader, event: ev.Damaged, now_ms: int) -> tuple[Leader, Effects]:

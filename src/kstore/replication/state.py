@@ -16,6 +16,7 @@ from enum import Enum
 
 from kstore import lineage
 from kstore.lineage import Lineage
+from kstore.replication.values import replace
 
 NO_LEADER = -1
 NO_EPOCH = -1
@@ -96,6 +97,11 @@ class Local:
     def latest_epoch(self) -> int:
         """The newest leader epoch of the log, `NO_EPOCH` for none."""
         return lineage.latest_epoch(self.lineage)
+
+    def starting_at(self, offset: int) -> Local:
+        """The log without what lies below `offset`; as it is where it starts there or above."""
+        start = max(self.log_start_offset, offset)
+        return replace(self, log_start_offset=start, lineage=lineage.starting_at(self.lineage, start))
 
 
 @dataclass(frozen=True, slots=True)
