@@ -148,30 +148,6 @@ static inline int64_t shortest_size(const ks_record *r)
     return body + ks_varint_size(body);
 }
 
-static inline ks_status records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
-                                      const int strict)
-{
-    ks_record record;
-    int64_t last_delta = -1;
-    for (int32_t i = 0; i < header->records_count; i++) {
-        if (p == end) return KS_BAD_COUNT;
-        ks_status status = record_read(&p, end, &record);
-        if (status != KS_OK) return status;
-        if (!ks_delta_fits(record.offset_delta, last_delta, header)) return KS_BAD_RECORD;
-        last_delta = record.offset_delta;
-        if (strict) {
-            if (last_delta != i || record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
-            if (shortest_size(&record) != record.end - record.start) return KS_BAD_VARINT;
-        }
-    }
-    return p == end ? KS_OK : KS_BAD_COUNT;
-}
-
-ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict)
-{
-    return strict ? records_check(p, end, header, 1) : records_check(p, end, header, 0);
-}
-
 /* What two records have in common whose every field but offset delta, key and value has the same bytes. Records of one
  * size come in runs; one that is cut like its predecessor needs four comparisons instead of five varints. */
 typedef struct shape {
@@ -231,6 +207,56 @@ static inline int has_shape(const shape *s, const unsigned char *p, const unsign
     word >>= s->delta_shift;
     *delta = (int64_t)(((word & 0x7f) | (word >> 1 & s->delta_high)) >> 1);
     return 1;
+}
+
+/* Steps over the records from `*p` on that are of the shape of the one before them, record `i` - 1. Returns the index of
+ * the record behind them, which is another one, or a bad one. What is shortest in one is in the others, so that `strict`
+ * asks for no more than the next delta. */
+static inline int32_t shaped_skip(const shape *s, const unsigned char **p, const unsigned char *end, int32_t i,
+                                  const ks_batch_header *header, int64_t *last_delta, const int strict)
+{
+    const shape own = *s;
+    const unsigned char *q = *p;
+    const int32_t count = header->records_count;
+    int64_t last = *last_delta, delta;
+    for (; i < count && has_shape(&own, q, end, &delta); i++, q += own.bytes) {
+        if (strict ? delta != last + 1 : !ks_delta_fits(delta, last, header)) break;
+        last = delta;
+    }
+    *p = q;
+    *last_delta = last;
+    return i;
+}
+
+static inline ks_status records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
+                                      const int strict)
+{
+    ks_record record;
+    int64_t last_delta = -1, bytes_before = 0;
+    for (int32_t i = 0; i < header->records_count;) {
+        if (p == end) return KS_BAD_COUNT;
+        ks_status status = record_read(&p, end, &record);
+        if (status != KS_OK) return status;
+        const int64_t bytes = record.end - record.start;
+        if (!ks_delta_fits(record.offset_delta, last_delta, header)) return KS_BAD_RECORD;
+        last_delta = record.offset_delta;
+        if (strict) {
+            if (last_delta != i || record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
+            if (shortest_size(&record) != bytes) return KS_BAD_VARINT;
+        }
+        i++;
+        if (bytes == bytes_before) { /* two of one size: a run may have begun */
+            const shape s = shape_of(&record);
+            if (s.bytes) i = shaped_skip(&s, &p, end, i, header, &last_delta, strict);
+        }
+        bytes_before = bytes;
+    }
+    return p == end ? KS_OK : KS_BAD_COUNT;
+}
+
+ks_status ks_records_check(const unsigned char *p, const unsigned char *end, const ks_batch_header *header, int strict)
+{
+    return strict ? records_check(p, end, header, 1) : records_check(p, end, header, 0);
 }
 
 static inline void put_row(ks_columns *c, int32_t i, const ks_record *r, const ks_batch_header *header)
@@ -304,8 +330,6 @@ int ks_batches_check(const unsigned char *p, const unsigned char *end, int clien
                      ks_append_info *info, const unsigned char **bad)
 {
     ks_batch_header header;
-    memset(info, 0, sizeof *info);
-    info->max_timestamp = -1;
     for (; p < end; p += header.size_bytes) {
         *bad = p;
         ks_status status = ks_batch_check(p, end, &header);
