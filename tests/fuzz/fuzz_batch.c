@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1 || size > 1 << 20) return 0;
     unsigned char *copy = exact_copy(data + 1, size - 1);
     const unsigned char *end = copy + size - 1, *bad = NULL;
-    ks_append_info info, walked;
+    ks_append_info info = {0}, walked = {0};
     ks_batch_header header, again;
 
     if (*data & 1) set_right(copy, size - 1);

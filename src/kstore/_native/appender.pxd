@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from kstore._native.batch cimport AppendInfo
+from kstore._native.batch cimport AppendInfo, Pieces
 from kstore._native.file cimport File
 from kstore._native.index cimport Indexes
 
@@ -22,7 +22,9 @@ cdef class Appender:
     cdef bint digest_known
 
     cpdef append(self, buffer, AppendInfo info, long long next_offset, int leader_epoch)
+    cdef append_apart(self, Pieces pieces, AppendInfo info, long long next_offset, int leader_epoch)
     cpdef append_stamped(self, buffer, AppendInfo info)
+    cdef int admit_next(self, Py_ssize_t length, AppendInfo info, long long next_offset) except -1
     cdef int admit(self, Py_ssize_t length, AppendInfo info, long long first_offset, long long next_offset) except -1
     cdef int write_one(self, const unsigned char* data, Py_ssize_t length, long long next_offset,
                        int leader_epoch) except -1

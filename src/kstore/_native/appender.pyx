@@ -24,10 +24,10 @@ from libc.stdlib cimport free
 from kstore import limits
 from kstore.errors import UsageError
 from kstore._native.batch cimport (
-    AppendInfo, KS_BATCH_HEADER_BYTES, ks_batch_header, ks_batch_parse, ks_batch_stamp,
+    AppendInfo, KS_BATCH_HEADER_BYTES, PIECES_MAX, Pieces, ks_batch_header, ks_batch_parse, ks_batch_stamp,
 )
 from kstore._native.crc32c cimport ks_crc32c
-from kstore._native.file cimport File
+from kstore._native.file cimport File, iovec
 from kstore._native.index cimport Indexes
 from kstore._native.status cimport KS_OK
 
@@ -89,9 +89,7 @@ cdef class Appender:
         cdef int error
         PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
         try:
-            if info.offsets > INT64_MAX - next_offset:
-                raise UsageError(f"{info.offsets} offsets from {next_offset} on: {INT64_MAX} is the end of every log")
-            self.admit(view.len, info, next_offset, next_offset + info.offsets)
+            self.admit_next(view.len, info, next_offset)
             if info.batches == 1:
                 error = self.write_one(<const unsigned char*>view.buf, view.len, next_offset, leader_epoch)
             else:
@@ -101,6 +99,37 @@ cdef class Appender:
             self.count(<const unsigned char*>view.buf, view.len, next_offset, leader_epoch, True)
         finally:
             PyBuffer_Release(&view)
+
+    cdef append_apart(self, Pieces pieces, AppendInfo info, long long next_offset, int leader_epoch):
+        """The same for single batches that lie apart, of which nothing is copied: `info` is `check_apart`'s."""
+        cdef unsigned char headers[PIECES_MAX][KS_BATCH_HEADER_BYTES]
+        cdef iovec parts[2 * PIECES_MAX]
+        cdef ks_batch_header header
+        cdef Py_ssize_t length = 0
+        cdef long long offset = next_offset
+        cdef int error, i
+        for i in range(pieces.apart):
+            length += pieces.piece_bytes[i]
+        self.admit_next(length, info, next_offset)
+        if info.batches != pieces.apart:
+            raise UsageError(f"{info.batches} batches in {pieces.apart} pieces: each has to be one")
+        for i in range(pieces.apart):
+            if ks_batch_parse(pieces.piece[i], pieces.piece[i] + pieces.piece_bytes[i], &header) != KS_OK:
+                raise UsageError("a batch changed since it was checked")
+            memcpy(headers[i], pieces.piece[i], KS_BATCH_HEADER_BYTES)
+            ks_batch_stamp(headers[i], offset, leader_epoch)
+            offset += header.last_offset_delta + 1
+            parts[2 * i].iov_base = headers[i]
+            parts[2 * i].iov_len = KS_BATCH_HEADER_BYTES
+            parts[2 * i + 1].iov_base = <void*>(pieces.piece[i] + KS_BATCH_HEADER_BYTES)
+            parts[2 * i + 1].iov_len = pieces.piece_bytes[i] - KS_BATCH_HEADER_BYTES
+        with nogil:
+            error = self.file.pwritev_all(parts, 2 * pieces.apart, self.size_bytes)
+        if error:
+            self.cut_back(error)
+        for i in range(pieces.apart):
+            self.count(pieces.piece[i], pieces.piece_bytes[i], next_offset, leader_epoch, True)
+            next_offset = self.next_offset
 
     cpdef append_stamped(self, buffer, AppendInfo info):
         """Write batches that carry their offsets and epochs already: a leader's bytes, the encoder's output."""
@@ -123,6 +152,12 @@ cdef class Appender:
         finally:
             PyBuffer_Release(&view)
 
+    cdef int admit_next(self, Py_ssize_t length, AppendInfo info, long long next_offset) except -1:
+        """The same for batches that get their offsets here, from `next_offset` on."""
+        if info.offsets > INT64_MAX - next_offset:
+            raise UsageError(f"{info.offsets} offsets from {next_offset} on: {INT64_MAX} is the end of every log")
+        return self.admit(length, info, next_offset, next_offset + info.offsets)
+
     cdef int admit(self, Py_ssize_t length, AppendInfo info, long long first_offset, long long next_offset) except -1:
         """Refuse what no index could point to, and what does not go on from the end."""
         if length != info.size_bytes or info.batches < 1:
@@ -139,6 +174,7 @@ cdef class Appender:
                        int leader_epoch) except -1:
         cdef unsigned char header[KS_BATCH_HEADER_BYTES]
         cdef unsigned char small[STAGED_BYTES_MAX]
+        cdef iovec parts[2]
         cdef long long position = self.size_bytes
         cdef int error
         if length <= STAGED_BYTES_MAX:
@@ -148,8 +184,10 @@ cdef class Appender:
         with nogil:
             memcpy(header, data, KS_BATCH_HEADER_BYTES)
             ks_batch_stamp(header, next_offset, leader_epoch)
-            error = self.file.pwritev_all(header, KS_BATCH_HEADER_BYTES, data + KS_BATCH_HEADER_BYTES,
-                                          length - KS_BATCH_HEADER_BYTES, position)
+            parts[0].iov_base, parts[0].iov_len = header, KS_BATCH_HEADER_BYTES
+            parts[1].iov_base = <void*>(data + KS_BATCH_HEADER_BYTES)
+            parts[1].iov_len = length - KS_BATCH_HEADER_BYTES
+            error = self.file.pwritev_all(parts, 2, position)
         return error
 
     cdef int write_many(self, const unsigned char* data, Py_ssize_t length, long long next_offset,

@@ -96,5 +96,16 @@ cdef class AppendInfo:                   # final; immutable
     cdef readonly int last_leader_epoch
 
 
+cdef enum:
+    PIECES_MAX = 16
+
+
+cdef class Pieces:
+    cdef int apart                       # how many pieces; 0: what there is lies in one piece, the buffer
+    cdef const unsigned char* piece[PIECES_MAX]
+    cdef Py_ssize_t piece_bytes[PIECES_MAX]
+
+
+cdef AppendInfo check_apart(Pieces pieces, records)
 cdef BatchHeader batch_header(const ks_batch_header* fields, long long position)
 cdef AppendInfo info_object(const ks_append_info* info)

@@ -11,7 +11,9 @@ Invariants:
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.string cimport memset
 
 from kstore._native.status cimport KS_BAD_CRC, KS_BAD_LENGTH, KS_BAD_MAGIC, KS_OK, KS_SHORT, ks_status
 
@@ -193,6 +195,11 @@ cdef AppendInfo info_object(const ks_append_info* source):
     return info
 
 
+cdef class Pieces:
+    """Base of buffers whose batches lie apart from each other: who can takes them where they are, anybody else the
+    buffer, for which they are copied together. What they lie in is held for as long as the object is in use."""
+
+
 def check(buffer, *, bint client=True, records="auto"):
     """Check every batch of `buffer`: length, magic, CRC-32C, header fields. Returns what an append needs to know.
 
@@ -210,9 +217,8 @@ def check(buffer, *, bint client=True, records="auto"):
     cdef const unsigned char* bad = NULL
     cdef const unsigned char* data
     cdef int status
-    cdef long long walk_bytes_max = AUTO_WALK_BYTES_MAX
-    if records != "auto":
-        walk_bytes_max = INT64_MAX if records else 0
+    cdef long long walk_bytes_max = walked_bytes_max(records)
+    memset(&info, 0, sizeof(info))
     PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
     try:
         data = <const unsigned char*>view.buf
@@ -229,6 +235,38 @@ def check(buffer, *, bint client=True, records="auto"):
             check_compressed(buffer, data, data + view.len, client, records == "known")
     finally:
         PyBuffer_Release(&view)
+    return info_object(&info)
+
+
+cdef long long walked_bytes_max(records):
+    """Up to which size the records of uncompressed batches are looked at."""
+    if records == "auto":
+        return AUTO_WALK_BYTES_MAX
+    return INT64_MAX if records else 0
+
+
+cdef AppendInfo check_apart(Pieces pieces, records):
+    """`check` over a client's batches that lie apart; the position in an `InvalidBatch` is as if they were together."""
+    cdef ks_append_info info
+    cdef const unsigned char* bad = NULL
+    cdef const unsigned char* data = NULL
+    cdef long long walk_bytes_max = walked_bytes_max(records), before = 0
+    cdef int status = KS_OK, i
+    memset(&info, 0, sizeof(info))
+    with nogil:
+        for i in range(pieces.apart):
+            data = pieces.piece[i]
+            status = ks_batches_check(data, data + pieces.piece_bytes[i], True, walk_bytes_max, &info, &bad)
+            if status != KS_OK:
+                break
+            before += pieces.piece_bytes[i]
+    if status != KS_OK:
+        raise invalid(status, bad, before + (bad - data))
+    if walk_bytes_max == INT64_MAX and info.codecs & ~1:
+        for i in range(pieces.apart):
+            data = pieces.piece[i]
+            check_compressed(PyMemoryView_FromMemory(<char*>data, pieces.piece_bytes[i], PyBUF_READ), data,
+                             data + pieces.piece_bytes[i], True, records == "known")
     return info_object(&info)
 
 

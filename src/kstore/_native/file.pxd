@@ -1,3 +1,9 @@
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+
 cdef class Mapping:
     cdef const unsigned char* data
     cdef readonly Py_ssize_t length   # bytes mapped; those beyond the end of the file must not be touched
@@ -7,8 +13,7 @@ cdef class Mapping:
 cdef class File:                      # the one seam that tests replace, hence not final
     cdef readonly str path
     cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil
-    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
-                         const unsigned char* body, size_t body_length, long long position) noexcept nogil
+    cdef int pwritev_all(self, iovec* parts, int count, long long position) noexcept nogil   # uses up `parts`
     cpdef write_at(self, data, long long position)
     cpdef bytes read_at(self, long long position, Py_ssize_t length)
     cpdef sync(self)

@@ -21,9 +21,6 @@ cdef extern from "<sys/types.h>" nogil:
     ctypedef long off_t
 
 cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
     ssize_t pwritev(int fd, const iovec* iov, int count, off_t offset)
 
 cdef extern from "<unistd.h>" nogil:
@@ -99,10 +96,8 @@ cdef class File:
     cdef int pwrite_all(self, const unsigned char* data, size_t length, long long position) noexcept nogil:
         return EIO
 
-    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
-                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
-        cdef int status = self.pwrite_all(head, head_length, position)
-        return status if status else self.pwrite_all(body, body_length, position + <long long>head_length)
+    cdef int pwritev_all(self, iovec* parts, int count, long long position) noexcept nogil:
+        return EIO
 
     cpdef write_at(self, data, long long position):
         """Write all of `data` at `position`; raises `OSError`."""
@@ -193,23 +188,25 @@ cdef class PosixFile(File):
             position += written
         return 0
 
-    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
-                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
-        cdef iovec parts[2]
+    cdef int pwritev_all(self, iovec* parts, int count, long long position) noexcept nogil:
         cdef ssize_t written
-        parts[0].iov_base, parts[0].iov_len = <void*>head, head_length
-        parts[1].iov_base, parts[1].iov_len = <void*>body, body_length
-        while True:
-            written = pwritev(self._fd, parts, 2, position)
-            if written >= 0:
-                break
-            if errno != EINTR:
+        while count:
+            written = pwritev(self._fd, parts, count, position)
+            if written < 0:
+                if errno == EINTR:
+                    continue
                 return errno
-        if <size_t>written >= head_length:
-            return self.pwrite_all(body + (<size_t>written - head_length),
-                                   body_length - (<size_t>written - head_length), position + written)
-        cdef int status = self.pwrite_all(head + written, head_length - <size_t>written, position + written)
-        return status if status else self.pwrite_all(body, body_length, position + <long long>head_length)
+            if written == 0:
+                return EIO
+            position += written
+            while count and <size_t>written >= parts.iov_len:
+                written -= <ssize_t>parts.iov_len
+                parts += 1
+                count -= 1
+            if count:
+                parts.iov_base = <unsigned char*>parts.iov_base + written
+                parts.iov_len -= <size_t>written
+        return 0
 
     cpdef bytes read_at(self, long long position, Py_ssize_t length):
         cdef int fd = self._begin()
@@ -297,11 +294,11 @@ cdef class PythonFile(File):
                 return EIO
         return 0
 
-    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
-                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+    cdef int pwritev_all(self, iovec* parts, int count, long long position) noexcept nogil:
         with gil:
             try:
-                self.write_at(head[:head_length] + body[:body_length], position)
+                self.write_at(b"".join([(<unsigned char*>parts[i].iov_base)[:parts[i].iov_len] for i in range(count)]),
+                              position)
             except OSError as error:
                 return error.errno or EIO
             except BaseException:
@@ -321,8 +318,7 @@ cdef class RelayedFile(PythonFile):
             return PythonFile.pwrite_all(self, data, length, position)
         return self.inner.pwrite_all(data, length, position)
 
-    cdef int pwritev_all(self, const unsigned char* head, size_t head_length,
-                         const unsigned char* body, size_t body_length, long long position) noexcept nogil:
+    cdef int pwritev_all(self, iovec* parts, int count, long long position) noexcept nogil:
         if self.watched:
-            return PythonFile.pwritev_all(self, head, head_length, body, body_length, position)
-        return self.inner.pwritev_all(head, head_length, body, body_length, position)
+            return PythonFile.pwritev_all(self, parts, count, position)
+        return self.inner.pwritev_all(parts, count, position)

@@ -17,7 +17,7 @@ Invariants
 cimport cython
 
 from kstore._native.appender cimport Appender
-from kstore._native.batch cimport AppendInfo
+from kstore._native.batch cimport AppendInfo, Pieces, check_apart
 from kstore._native.segment cimport Segment
 from kstore._native.view cimport View
 
@@ -53,12 +53,21 @@ cdef class Gate:
         None, with nothing done, where this is not the whole of it. Raises `InvalidBatch`, and OSError as
         `Segment.append` does.
         """
-        cdef AppendInfo info = <AppendInfo>check(buffer, records=self.records)
-        cdef long long end = view.log_end_offset + info.offsets
+        cdef Pieces pieces = <Pieces>buffer if isinstance(buffer, Pieces) and (<Pieces>buffer).apart else None
+        cdef AppendInfo info
+        cdef long long end
+        if pieces is None:
+            info = <AppendInfo>check(buffer, records=self.records)
+        else:
+            info = check_apart(pieces, self.records)
+        end = view.log_end_offset + info.offsets
         if (info.largest_batch_bytes > self.batch_bytes_max or info.flags & self.refused_flags
                 or not self.has_room(active, info, end)):
             return None
-        active.writer().append(buffer, info, view.log_end_offset, leader_epoch)
+        if pieces is None:
+            active.writer().append(buffer, info, view.log_end_offset, leader_epoch)
+        else:
+            active.writer().append_apart(pieces, info, view.log_end_offset, leader_epoch)
         return self.passed(view, active, info, end)
 
     def append_encoded(self, View view, Segment active, buffer, AppendInfo info):

@@ -27,7 +27,7 @@ from libc.string cimport memcmp, memcpy
 
 from kstore.errors import UsageError
 from kstore._native.batch cimport (
-    KS_CODEC_MASK, KS_CONTROL, KS_TRANSACTIONAL, ks_batch_header, ks_batch_parse,
+    KS_CODEC_MASK, KS_CONTROL, KS_TRANSACTIONAL, PIECES_MAX, Pieces, ks_batch_header, ks_batch_parse,
 )
 from kstore._native.status cimport KS_OK
 from kstore._native.stream cimport FrameReader
@@ -44,7 +44,9 @@ cdef enum:
     CORRELATION_AT = 4
     PREFIX_AT = 8
     RUN_MAX = 64                        # requests in a run
-    GATHERED_BYTES_MAX = 64 * 1024      # batches that are copied together; a larger one goes by itself, uncopied
+    GATHERED_BYTES_MAX = 64 * 1024      # of batches that are copied together
+    APART_BYTES_MIN = 16 * 1024         # a batch from here on is not copied, nor are those behind it
+    APART_BYTES_MAX = 264 * 1024        # of batches that become one append uncopied; a larger one goes by itself
     PATTERNS_MAX = 32                   # partitions that one connection produces to in turns
     ANSWER_CORRELATION_AT = 4
 
@@ -182,8 +184,9 @@ cdef int uvarint_bytes(Py_ssize_t value) noexcept:
 
 @cython.final
 @cython.freelist(4)
-cdef class Run:
-    """Requests of one pattern that came behind each other. Its buffer is their batches, behind each other too.
+cdef class Run(Pieces):
+    """Requests of one pattern that came behind each other. Its buffer is their batches, behind each other too; large ones
+    are copied for it only where somebody asks for the buffer.
 
     Made by `Patterns.gather`; until `done` it must be the last thing that was asked of the reader.
     """
@@ -194,14 +197,27 @@ cdef class Run:
     cdef readonly long long newest_ms       # the greatest timestamp of all batches
     cdef readonly long long offsets         # that the batches take
     cdef FrameReader reader
-    cdef object held                        # what owns the bytes
+    cdef object held                        # what owns the bytes as they came
+    cdef bytes together                     # what they were copied to
     cdef const unsigned char* data
     cdef Py_ssize_t size_bytes, last_frame_bytes, end
     cdef int32_t[RUN_MAX] ids
     cdef int32_t[RUN_MAX] deltas
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if self.data == NULL:
+            self.put_together(self.piece, self.piece_bytes, self.apart)
         PyBuffer_FillInfo(buffer, self, <void*>self.data, self.size_bytes, True, flags)
+
+    cdef int put_together(self, const unsigned char** batches, const Py_ssize_t* sizes, int count) except -1:
+        cdef Py_ssize_t size = 0
+        cdef int i
+        self.together = PyBytes_FromStringAndSize(NULL, self.size_bytes)
+        self.data = <const unsigned char*>PyBytes_AS_STRING(self.together)
+        for i in range(count):
+            memcpy(<unsigned char*>self.data + size, batches[i], sizes[i])
+            size += sizes[i]
+        return 0
 
     def __len__(self):
         return self.size_bytes
@@ -230,8 +246,8 @@ cdef class Run:
 
     def done(self):
         """Take the requests from the reader; what the buffer shows must not be looked at from now on."""
-        self.size_bytes = 0
-        self.held = None
+        self.size_bytes = self.apart = 0
+        self.held = self.together = None
         self.reader.taken(self.last_frame_bytes, self.end)
 
 
@@ -353,19 +369,21 @@ cdef Run gathered(Pattern pattern, FrameReader reader):
     cdef const unsigned char* batches[RUN_MAX]
     cdef Py_ssize_t sizes[RUN_MAX]
     cdef ks_batch_header header
-    cdef Py_ssize_t size
-    cdef int i
+    cdef Py_ssize_t size, bytes_max = GATHERED_BYTES_MAX
+    cdef int i, count_max = RUN_MAX
     run.pattern = pattern
     run.reader = reader
     run.newest_ms = -1
-    while run.count < RUN_MAX and end - frame >= SIZE_BYTES:
+    while run.count < count_max and end - frame >= SIZE_BYTES:
         size = <int32_t>ks_load_be32(frame)
         if size < 1 or size > reader.limit_bytes or size > end - frame - SIZE_BYTES:
             break
         if not pattern.fits(frame + SIZE_BYTES, size, &records, &header):
             break
-        if run.count and (run.size_bytes + header.size_bytes > GATHERED_BYTES_MAX or header.producer_id >= 0):
+        if run.count and (run.size_bytes + header.size_bytes > bytes_max or header.producer_id >= 0):
             break
+        if not run.count and header.size_bytes >= APART_BYTES_MIN:
+            bytes_max, count_max = APART_BYTES_MAX, PIECES_MAX
         i = run.count
         batches[i] = records
         sizes[i] = header.size_bytes
@@ -384,12 +402,12 @@ cdef Run gathered(Pattern pattern, FrameReader reader):
     if run.count == 1:
         run.held = reader.chunk
         run.data = batches[0]
-    else:
-        together = PyBytes_FromStringAndSize(NULL, run.size_bytes)
-        run.held = together
-        run.data = <const unsigned char*>PyBytes_AS_STRING(together)
-        size = 0
+    elif count_max == PIECES_MAX:
+        run.held = reader.chunk
+        run.apart = run.count
         for i in range(run.count):
-            memcpy(<unsigned char*>run.data + size, batches[i], sizes[i])
-            size += sizes[i]
+            run.piece[i] = batches[i]
+            run.piece_bytes[i] = sizes[i]
+    else:
+        run.put_together(batches, sizes, run.count)
     return run

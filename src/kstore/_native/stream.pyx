@@ -5,13 +5,14 @@ Owns the buffer that a connection receives into. It must not know what stands in
 client's protocols; `wire.frames` is where it is to be found.
 
 A large frame is received into memory that becomes the frame: nothing of it is copied, and one call of the kernel brings
-it where the frames before were about as large. Small ones are copied out of a buffer that is shared by all who are
+it where the frames before were about as large. Where such frames come behind each other and are taken as they lie, one
+call brings several. Small ones are copied out of a buffer that is shared by all who are
 between two frames.
 
 Invariants
   1. A frame owns its memory: it stays as it is for as long as anyone holds it, whatever is received after it.
   2. A size is a claim. Memory follows the bytes that came: at most five times as many and 64 KiB, or what the frame
-     before it took.
+     before it took, or, behind a row of large ones, 264 KiB.
   3. After a size that no frame can have, every call raises: what follows in the stream cannot be trusted.
 """
 
@@ -41,6 +42,7 @@ cdef enum:
     CHUNK_BYTES = 48 * 1024
     LARGE_BYTES_MIN = 16 * 1024         # what a frame that does not fit a chunk begins with: together 64 KiB
     GROWTH = 4                          # with what it replaces, five times the bytes received
+    TOGETHER_BYTES = 264 * 1024         # alike large frames are received together as far as they are so much
     SPARE_SHARE = 8                     # the next frame may be larger by one part of so many before it is moved
     GIL_HELD_BYTES_MAX = 16 * 1024      # a shorter receive ends before another thread would have run
     SPARES_KEPT = 8
@@ -123,7 +125,7 @@ cdef class FrameReader:
             return 0
         if have >= SIZE_BYTES and needed <= have and self.end == self.capacity:
             raise UsageError("frames wait: take each with next_frame() before more is received")
-        self.move_to(wanted if wanted > self.capacity else self.capacity)
+        self.move_to(max(wanted, self.capacity, self.expected if self.was_filled else 0))
         return 0
 
     cdef int move_to(self, Py_ssize_t capacity) except -1:
@@ -221,6 +223,13 @@ cdef class FrameReader:
         self.begin = end
         if size > CHUNK_BYTES - SIZE_BYTES:
             self.expect(size)
+            if self.was_filled:                                 # others wait behind it
+                self.expected = max(self.expected, TOGETHER_BYTES // (size + SIZE_BYTES) * (size + SIZE_BYTES))
+            if end == self.end:
+                self.begin = self.end = 0
+                if self.capacity < self.expected:
+                    self.chunk = None
+                    self.capacity = 0
         elif end == self.end and self.capacity > CHUNK_BYTES:
             self.expected = CHUNK_BYTES                         # as in `next_frame`
 

@@ -48,8 +48,8 @@ READS_IN_A_ROW = 8
 """Receives before other connections have their turn: a request of 64 KiB takes one or two."""
 ANSWERS_TOGETHER = 4
 UNSENT_BYTES_TOGETHER = 16 << 10
-"""Answers are sent when there are so many, or they are so large, or nothing more is there to read: each sendmsg wakes
-the client. More would let a client that fills a window of requests stand idle until all of them are answered."""
+"""Answers are sent when so many requests were handled, or they are so large, or nothing more is there to read: each
+sendmsg wakes the client. More would let a client that fills a window of requests stand idle until all are answered."""
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Connection:
         self._reader = FrameReader(frame_bytes_max)
         self._open: deque[Call] = deque()
         self._unsent: deque[Buffer] = deque()
-        self._unsent_bytes = 0
+        self._unsent_bytes = self._handled = 0
         self._is_reading = self._is_writing = self._is_corked = self._ends = False
         now = host.loop.time()
         self.last_heard = self.last_sent = now
@@ -251,7 +251,7 @@ class Connection:
             all_taken = self._take_while_room()
             unsent = self._unsent
             if unsent and not self._is_writing and not (
-                all_taken and len(unsent) < ANSWERS_TOGETHER and self._unsent_bytes < UNSENT_BYTES_TOGETHER
+                all_taken and self._handled < ANSWERS_TOGETHER and self._unsent_bytes < UNSENT_BYTES_TOGETHER
             ):
                 self._flush()
             if all_taken or self.closed or not self._has_room():
@@ -278,6 +278,7 @@ class Connection:
         finally:
             self._is_corked = False
             if taken:
+                self._handled += taken
                 self.frame_since, self.frame_bytes = host.loop.time(), 0
 
     def _has_room(self) -> bool:
@@ -369,6 +370,7 @@ class Connection:
 
     def _flush(self) -> None:
         unsent = self._unsent
+        self._handled = 0
         try:
             while unsent:
                 pieces = list(unsent) if len(unsent) <= SEND_BUFFERS_MAX else [
