@@ -209,9 +209,9 @@ static inline int has_shape(const shape *s, const unsigned char *p, const unsign
     return 1;
 }
 
-/* Steps over the records from `*p` on that are of the shape of the one before them, record `i` - 1. Returns the index of
- * the record behind them, which is another one, or a bad one. What is shortest in one is in the others, so that `strict`
- * asks for no more than the next delta. */
+/* Steps over the records from `*p` on that are of the shape of the one before them, record `i` - 1. Returns the index
+ * of the record behind them, which is another one, or a bad one. What is shortest in one is in the others, so that
+ * `strict` asks for no more than the next delta. */
 static inline int32_t shaped_skip(const shape *s, const unsigned char **p, const unsigned char *end, int32_t i,
                                   const ks_batch_header *header, int64_t *last_delta, const int strict)
 {

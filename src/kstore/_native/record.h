@@ -66,9 +66,9 @@ ks_status ks_records_check(const unsigned char *p, const unsigned char *end, con
 ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, const ks_batch_header *header,
                              ks_columns *columns);
 
-/* Every batch of a buffer, checksums included, counted into `info`, which starts zeroed. The records of uncompressed batches of up to
- * `walk_bytes_max` bytes are walked too, strictly for a client. On failure `*bad` is the batch at fault; KS_BAD_CLIENT
- * only when `client` asks for ks_batch_is_clients. */
+/* Every batch of a buffer, checksums included, counted into `info`, which starts zeroed. The records of uncompressed
+ * batches of up to `walk_bytes_max` bytes are walked too, strictly for a client. On failure `*bad` is the batch at
+ * fault; KS_BAD_CLIENT only when `client` asks for ks_batch_is_clients. */
 enum { KS_BAD_CLIENT = 100 };
 int ks_batches_check(const unsigned char *p, const unsigned char *end, int client, int64_t walk_bytes_max,
                      ks_append_info *info, const unsigned char **bad);

@@ -185,8 +185,8 @@ cdef int uvarint_bytes(Py_ssize_t value) noexcept:
 @cython.final
 @cython.freelist(4)
 cdef class Run(Pieces):
-    """Requests of one pattern that came behind each other. Its buffer is their batches, behind each other too; large ones
-    are copied for it only where somebody asks for the buffer.
+    """Requests of one pattern that came behind each other. Its buffer is their batches, behind each other too; large
+    ones are copied for it only where somebody asks for the buffer.
 
     Made by `Patterns.gather`; until `done` it must be the last thing that was asked of the reader.
     """
