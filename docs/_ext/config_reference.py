@@ -1,8 +1,7 @@
-"""The directive `config-keys`: the table of configuration keys, written from the dataclasses that read them."""
+"""The directive `config-keys`: the table of configuration keys, written from the classes that read them."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -10,6 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from kstore import config
+from kstore.config.keys import Setting
 
 
 class ConfigKeys(SphinxDirective):
@@ -23,8 +23,8 @@ class ConfigKeys(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        keys: dict[str, dataclasses.Field[Any]] = self.classes[self.arguments[0]].keys()
-        rows = [(key, _shown(field.default), field.metadata["doc"]) for key, field in keys.items()]
+        keys: dict[str, Setting] = self.classes[self.arguments[0]].keys()
+        rows = [(key, _shown(field.default), field.doc) for key, field in keys.items()]
         return [_table(("key", "default", "meaning"), (30, 22, 48), rows)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from kstore.config import BROKER_SYNONYMS, BrokerConfig, StoreConfig, TopicConfig
@@ -125,8 +123,13 @@ def test_the_smallest_compaction_lag_is_not_above_the_largest():
 
 
 def test_a_config_does_not_change():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        TopicConfig().segment_bytes = 1
+    config = TopicConfig()
+    with pytest.raises(AttributeError, match="segment_bytes"):
+        config.segment_bytes = 1
+    assert config.segment_bytes == 1 << 30
+    assert config == TopicConfig() != TopicConfig(segment_bytes=1)
+    with pytest.raises(TypeError, match="segment_size"):
+        TopicConfig(segment_size=1)
 
 
 @pytest.mark.parametrize(("policy", "compacts"), [("delete", False), ("compact", True), ("compact,delete", True)])

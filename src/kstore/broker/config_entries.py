@@ -10,12 +10,12 @@ Invariants
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kstore.config import BROKER_SYNONYMS, BrokerConfig, SecurityConfig, StoreConfig, TopicConfig, render
+from kstore.config.keys import Setting
 from kstore.errors import InvalidConfig
 from kstore.limits import INT32_MAX
 
@@ -86,7 +86,7 @@ def topic_entries(broker: Broker, topic: TopicInfo) -> list[Entry]:
         if key in _BROKER_NAME:
             ours, theirs = getattr(defaults, field.name), getattr(kafkas, field.name)
             synonyms += _of_topic(broker.config, _BROKER_NAME[key], ours, theirs)
-        doc = f"{field.metadata['doc']} ({INERT_NOTE})" if key in INERT else field.metadata["doc"]
+        doc = f"{field.doc} ({INERT_NOTE})" if key in INERT else field.doc
         source = synonyms[0].source if synonyms else DEFAULT_SOURCE
         entries.append(Entry(key, value, source, False, type_of(key, field), tuple(synonyms), doc))
     return entries
@@ -94,7 +94,7 @@ def topic_entries(broker: Broker, topic: TopicInfo) -> list[Entry]:
 
 def broker_entries(config: BrokerConfig) -> list[Entry]:
     """Every key of the broker, topics' defaults and the directory's keys included, sorted."""
-    rows: list[tuple[str, dataclasses.Field[Any], Any]] = [
+    rows: list[tuple[str, Setting, Any]] = [
         *((key, field, config) for key, field in BrokerConfig.keys().items()),
         *((key, field, config.security_for_all()) for key, field in SecurityConfig.keys().items()),
         *((key, field, config.store) for key, field in StoreConfig.keys().items()),
@@ -102,11 +102,11 @@ def broker_entries(config: BrokerConfig) -> list[Entry]:
     ]
     entries = []
     for key, field, holder in sorted(rows, key=lambda row: row[0]):
-        is_sensitive = bool(field.metadata.get("secret"))
+        is_sensitive = field.secret
         synonyms = _of_broker(config, key, getattr(holder, field.name), field.default)
         if is_sensitive:
             synonyms = [one._replace(value=None) for one in synonyms]
-        doc = field.metadata["doc"]
+        doc = field.doc
         if BROKER_SYNONYMS.get(key) in INERT:
             doc = f"{doc} ({INERT_NOTE})"
         entries.append(
@@ -132,7 +132,7 @@ def group_entries(config: BrokerConfig) -> list[Entry]:
         synonyms = _of_broker(config, broker_key, getattr(config, field.name), field.default)
         value, source = synonyms[0].value, synonyms[0].source
         entries.append(
-            Entry(key, value, source, True, type_of(broker_key, field), tuple(synonyms), field.metadata["doc"])
+            Entry(key, value, source, True, type_of(broker_key, field), tuple(synonyms), field.doc)
         )
     return entries
 
@@ -153,11 +153,11 @@ def _of_topic(config: BrokerConfig, name: str, value: Any, default: Any) -> list
 
 
 @functools.cache
-def type_of(key: str, field: dataclasses.Field[Any]) -> int:
+def type_of(key: str, field: Setting) -> int:
     """Kafka's type of a key, told by its default and by whether it takes more than 32 bits."""
     default: Any = field.default
     kind = type(default)
-    if field.metadata.get("secret"):
+    if field.secret:
         return PASSWORD
     if kind is bool:
         return BOOLEAN
@@ -168,7 +168,7 @@ def type_of(key: str, field: dataclasses.Field[Any]) -> int:
     if kind is str:
         return STRING
     try:
-        field.metadata["read"](key, INT32_MAX + 1)
+        field.read(key, INT32_MAX + 1)
     except InvalidConfig:
         return INT
     return LONG

@@ -10,7 +10,7 @@ from kstore.groups.settings import GroupSettings
 
 def settings_of(config: BrokerConfig) -> GroupSettings:
     """Every setting that has a key of the same name in the broker's configuration; the others keep their default."""
-    known = {field.name for field in dataclasses.fields(config)}
+    known = {setting.name for setting in config.keys().values()}
     return GroupSettings(
         **{
             field.name: getattr(config, field.name)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """How a command ended."""
 
     code: int

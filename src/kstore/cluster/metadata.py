@@ -12,7 +12,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kstore.config import TopicConfig
@@ -54,15 +54,14 @@ class TopicInfo(NamedTuple):
     is_internal: bool = False
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """One moment of the cluster."""
 
     cluster_id: str
     controller_id: int
     nodes: tuple[Node, ...]
     topics: Mapping[str, TopicInfo]
-    by_id: Mapping[bytes, TopicInfo] = field(default_factory=dict)
+    by_id: Mapping[bytes, TopicInfo] = MappingProxyType({})
     version: int = 0
 
 

@@ -1,4 +1,4 @@
-"""Configuration: Kafka's keys, Kafka's defaults, Kafka's validation, as frozen dataclasses.
+"""Configuration: Kafka's keys, Kafka's defaults, Kafka's validation, as classes.
 
 Owns the public names; the tables stand in `directory` (topics, a log directory) and `broker`, how they are read in
 `keys`. Called by everyone above who is configured.

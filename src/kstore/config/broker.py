@@ -11,14 +11,12 @@ Invariants
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from kstore.config.directory import BROKER_SYNONYMS, StoreConfig
-from kstore.config.keys import Config, flag, one_of, setting, text, whole
+from kstore.config.keys import Config, flag, one_of, part, setting, text, whole
 from kstore.config.listeners import DEFAULT_MAP, PREFIX, ListenerConfig, host_and_port, listener_configs, part_of
 from kstore.config.security import REFUSED, SecurityConfig
 from kstore.errors import InvalidConfig
@@ -70,7 +68,6 @@ IGNORED_OF_LISTENERS: Final = frozenset(
 """The same behind `listener.name.NAME.`: for SCRAM Kafka's has the credentials of the broker itself as a client."""
 
 
-@dataclass(frozen=True, repr=False)
 class BrokerConfig(Config):
     """What a broker is told. Where a default is not Kafka's, the line says so."""
 
@@ -126,20 +123,14 @@ class BrokerConfig(Config):
     )
     offsets_topic_segment_bytes: int = setting(104_857_600, whole(1 << 20, INT32_MAX), "its segment.bytes")
 
-    store: StoreConfig = field(default_factory=StoreConfig)
+    store: StoreConfig = part(StoreConfig())
     """The keys of the directory and the defaults of topics."""
-    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    security: Mapping[str, Any] = part(MappingProxyType({}))
     """The keys of `SecurityConfig` as they were given, with `listener.name.NAME.` or without."""
-    ignored: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = part(())
     """Keys that were given, that Kafka has, and that change nothing here."""
-    given: frozenset[str] = frozenset()
+    given: frozenset[str] = part(frozenset())
     """Keys that were given, also those with the value that they have by default."""
-
-    @classmethod
-    @functools.cache
-    def keys(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Kafka's key of each field that is a key."""
-        return {f.name.replace("_", "."): f for f in dataclasses.fields(cls) if "read" in f.metadata}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any] | None) -> BrokerConfig:
@@ -157,7 +148,7 @@ class BrokerConfig(Config):
             if bare in REFUSED:
                 raise InvalidConfig(f"{key} cannot be honoured: {REFUSED[bare]}")
             if bare in of_security:
-                of_security[bare].metadata["read"](key, value)
+                of_security[bare].read(key, value)
                 security[key] = value
             elif key.startswith(PREFIX) and bare in IGNORED_OF_LISTENERS:
                 ignored.append(key)
@@ -165,7 +156,7 @@ class BrokerConfig(Config):
                 names = [*of_security, *IGNORED_OF_LISTENERS]
                 raise InvalidConfig(f"{key}: {bare!r} is no key of a listener{nearest(bare, names)}")
             elif key in known:
-                own[known[key].name] = known[key].metadata["read"](key, value)
+                own[known[key].name] = known[key].read(key, value)
             elif key in _UNITS:
                 below.setdefault(_IN_MS[key], _milliseconds(key, value))
             elif key in directorys or key in BROKER_SYNONYMS:

@@ -1,4 +1,4 @@
-"""Configuration of topics and of a log directory: Kafka's keys, defaults and validation, as frozen dataclasses.
+"""Configuration of topics and of a log directory: Kafka's keys, defaults and validation, as classes.
 
 Owns the meaning of every key: its type, range and default. Knows nothing of files or of where a configuration is
 kept. Called by `store` (topics, the directory) and by the command line. Sources: LogConfig, ServerLogConfigs and
@@ -9,13 +9,10 @@ Invariants: a `TopicConfig` that exists is valid; unknown keys never pass silent
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kstore.config.keys import Config, flag, level, one_of, policies, ratio, setting, text, whole
+from kstore.config.keys import Config, flag, level, one_of, part, policies, ratio, setting, text, whole
 from kstore.errors import InvalidConfig
 from kstore.limits import INT32_MAX, INT64_MAX
 from kstore.nearest import nearest
@@ -23,7 +20,6 @@ from kstore.nearest import nearest
 CODECS: Final = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 
 
-@dataclass(frozen=True, repr=False)
 class TopicConfig(Config):
     """Topic configuration (org.apache.kafka.common.config.TopicConfig)."""
 
@@ -119,7 +115,6 @@ BROKER_SYNONYMS: Final = {
 """Broker keys that are the default of a topic key (ServerTopicConfigSynonyms)."""
 
 
-@dataclass(frozen=True, repr=False)
 class StoreConfig(Config):
     """Configuration of a log directory: the broker keys that a storage engine has a use for.
 
@@ -139,18 +134,12 @@ class StoreConfig(Config):
         5_000, whole(1), "time between writes of the high watermarks, and of the recovery points with them"
     )
     producer_id_expiration_ms: int = setting(86_400_000, whole(1), "idle time after which a producer is forgotten")
-    topic_defaults: TopicConfig = field(default_factory=TopicConfig)
+    topic_defaults: TopicConfig = part(TopicConfig())
 
     @property
     def checkpoint_interval_ms(self) -> int:
         """How often all checkpoints of the root are written: they go together, so the shorter of both times."""
         return min(self.log_flush_offset_checkpoint_interval_ms, self.replica_high_watermark_checkpoint_interval_ms)
-
-    @classmethod
-    @functools.cache
-    def keys(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Kafka's key of each field but `topic_defaults`, which the synonyms fill."""
-        return {f.name.replace("_", "."): f for f in dataclasses.fields(cls) if f.name != "topic_defaults"}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any] | None) -> StoreConfig:
@@ -163,7 +152,7 @@ class StoreConfig(Config):
         known = cls.keys()
         for key, value in (values or {}).items():
             if key in known:
-                own[known[key].name] = known[key].metadata["read"](key, value)
+                own[known[key].name] = known[key].read(key, value)
             elif key in BROKER_SYNONYMS:
                 topic[BROKER_SYNONYMS[key]] = value
             else:

@@ -1,4 +1,4 @@
-"""How a configuration is read: a table of keys as a frozen dataclass, and readers for the kinds of values.
+"""How a configuration is read: a table of keys as a class, and readers for the kinds of values.
 
 Owns parsing, ranges and messages for single keys; a field `segment_bytes` is the key `segment.bytes`. Knows no key.
 Called by `directory` and `broker` beside it.
@@ -8,11 +8,8 @@ Invariants: a value that was read is valid; unknown keys never pass silently.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from kstore.errors import InvalidConfig
 from kstore.limits import INT64_MAX
@@ -107,25 +104,80 @@ def level(low: int, high: int, extra: int | None = None) -> Callable[[str, Any],
     return read
 
 
+class Setting(NamedTuple):
+    """One key of a configuration."""
+
+    name: str
+    """The field's, with `_` for Kafka's `.`."""
+    default: Any
+    read: Callable[[str, Any], Any]
+    doc: str
+    secret: bool
+    """Whether its value is shown to nobody."""
+
+
+class Part(NamedTuple):
+    """A field of a configuration that is no key."""
+
+    default: Any
+
+
 def setting(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
-    """A field of a configuration: its default, how it is read, what it means."""
-    return field(default=default, metadata={"read": read, "doc": doc})
+    """A field that is a key: its default, how it is read, what it means."""
+    return Setting("", default, read, doc, False)
 
 
 def secret(default: Any, read: Callable[[str, Any], Any], doc: str) -> Any:
     """A field like that of `setting` whose value is shown to nobody."""
-    return field(default=default, metadata={"read": read, "doc": doc, "secret": True})
+    return Setting("", default, read, doc, True)
 
 
-@dataclass(frozen=True)
+def part(default: Any) -> Any:
+    """A field that is no key; the default is shared, so it must be one that does not change."""
+    return Part(default)
+
+
 class Config:
-    """Shared reading and writing of a group of keys."""
+    """A group of keys, written down as a class with a `setting` for each. Its values do not change.
+
+    Not a dataclass: to write code for forty fields and compile it takes milliseconds of every start.
+    """
+
+    _keys: ClassVar[dict[str, Setting]]
+    _defaults: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        """Take down the fields; on the class each becomes its default."""
+        fields = {name: one for name, one in vars(cls).items() if isinstance(one, Setting | Part)}
+        cls._defaults = {name: one.default for name, one in fields.items()}
+        cls._keys = {
+            name.replace("_", "."): one._replace(name=name)
+            for name, one in fields.items()
+            if isinstance(one, Setting)
+        }
+        for name, default in cls._defaults.items():
+            setattr(cls, name, default)
+
+    def __init__(self, **values: Any) -> None:
+        """Fields by name, as they are; the others keep their default. `parse` is what checks them."""
+        for name in values:
+            if name not in self._defaults:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+        self.__dict__.update(self._defaults)
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} does not change: make another one for another {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    @functools.cache
-    def keys(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Kafka's key of each field, in order."""
-        return {f.name.replace("_", "."): f for f in dataclasses.fields(cls)}
+    def keys(cls) -> dict[str, Setting]:
+        """The fields that are keys, by Kafka's names for them, in order."""
+        return cls._keys
 
     @classmethod
     def parse(cls: type[T], values: Mapping[str, Any] | None) -> T:
@@ -138,7 +190,7 @@ class Config:
         for key, value in (values or {}).items():
             if key not in known:
                 raise InvalidConfig(f"unknown {cls.subject()} config {key!r}{nearest(key, known)}")
-            fields[known[key].name] = known[key].metadata["read"](key, value)
+            fields[known[key].name] = known[key].read(key, value)
         config = cls(**fields)
         config.check()
         return config
@@ -157,7 +209,7 @@ class Config:
     def changed(self) -> dict[str, str]:
         """The keys that differ from their defaults, as Kafka's strings."""
         return {
-            key: HIDDEN if f.metadata.get("secret") else render(getattr(self, f.name))
+            key: HIDDEN if f.secret else render(getattr(self, f.name))
             for key, f in self.keys().items()
             if getattr(self, f.name) != f.default
         }

@@ -11,7 +11,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from kstore.config.jaas import parse_jaas
@@ -70,7 +69,6 @@ def _no_reauthentication(key: str, value: Any) -> int:
     return 0
 
 
-@dataclass(frozen=True, repr=False)
 class SecurityConfig(Config):
     """What a listener asks of its clients. Where a default is not Kafka's, the line says so."""
 

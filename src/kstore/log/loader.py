@@ -16,8 +16,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kstore._native.segment import OpenSegments, Recovered, Segment
 from kstore._native.view import View
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What the directory's root says of one partition."""
 
     clean: bool
@@ -64,8 +62,7 @@ class Known:
     """The id of the topic, where its logs are known never to have had a hole."""
 
 
-@dataclass
-class Loaded:
+class Loaded(NamedTuple):
     """A log as found, ready for `Log`."""
 
     segments: list[Segment]
@@ -75,7 +72,7 @@ class Loaded:
     recovery_point: int
     loader: Loader
     """Makes the segments that come later, and refreshes read-only logs."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
     """What was repaired, one line each; empty after a clean open."""
 
 

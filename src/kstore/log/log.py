@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kstore._native import batch as native
 from kstore._native.batch import AppendInfo
@@ -47,8 +46,7 @@ TAIL_EVERY_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What one sync has to make durable, taken in one moment under the writer lock."""
 
     next_offset: int

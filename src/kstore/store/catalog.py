@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kstore._native.crc32c import crc32c
@@ -31,8 +31,7 @@ MAGIC = b"kstore-topics 1 "
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Topic:
+class Topic(NamedTuple):
     """One topic of a directory."""
 
     name: str
@@ -41,7 +40,7 @@ class Topic:
     topic_id: str
     """Kafka's topic id, 22 characters of base64url; empty where no file tells."""
     config: TopicConfig
-    overrides: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = MappingProxyType({})
     """The config keys that were set for this topic, as Kafka writes them; the others have their defaults."""
 
     @property

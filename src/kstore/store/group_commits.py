@@ -24,8 +24,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kstore._native.crc32c import crc32c
 from kstore.errors import CorruptionError, StoreLocked, UsageError
@@ -52,8 +51,7 @@ TopicPartition = tuple[str, int]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CommittedOffset:
+class CommittedOffset(NamedTuple):
     """A group's place in one partition: the next record it will read is `offset`."""
 
     offset: int
@@ -312,7 +310,7 @@ def _files(disk: Disk, root: str) -> list[str]:
 def _encode_file(group: str, commits: Mapping[TopicPartition, CommittedOffset]) -> bytes:
     """A group's file: a header line with the CRC-32C of the body, then the body in JSON."""
     rows = [
-        {"topic": topic, "partition": partition, **asdict(commit)}
+        {"topic": topic, "partition": partition, **commit._asdict()}
         for (topic, partition), commit in sorted(commits.items())
     ]
     body = json.dumps({"group": group, "commits": rows}, indent=1).encode()

@@ -17,7 +17,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -346,7 +345,7 @@ class Store:
             try:
                 loaded = loader.load(known)
                 if loaded.notes and loader.dense and self.read_only and not self._is_dense_still(topic, index):
-                    known = replace(known, dense_id=None)
+                    known = known._replace(dense_id=None)
                     continue
                 return loaded
             except FileNotFoundError:

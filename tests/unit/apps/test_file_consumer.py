@@ -1,6 +1,5 @@
 """The file consumer: at least once, the window shown; exactly, when asked."""
 
-import dataclasses
 import threading
 import time
 
@@ -226,7 +225,7 @@ def test_partitions_that_come_later_are_read_too(world, monkeypatch):
 
     def seen():
         found = topics()
-        return {"t": dataclasses.replace(found["t"], partitions=(0,))} if hidden else found
+        return {"t": found["t"]._replace(partitions=(0,))} if hidden else found
 
     monkeypatch.setattr(world.reader, "topics", seen)
     consumer = world.consumer(follow=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 import kstore
@@ -56,9 +54,7 @@ def test_timestamps_too_old_where_that_is_limited() -> None:
 
 
 def test_the_brokers_own_clock_has_no_limits() -> None:
-    config = dataclasses.replace(
-        TopicConfig(), message_timestamp_type="LogAppendTime", message_timestamp_before_max_ms=1
-    )
+    config = TopicConfig(message_timestamp_type="LogAppendTime", message_timestamp_before_max_ms=1)
     require_acceptable(at(0, NOW_MS + 10 * HOUR_MS), 9, config, NOW_MS)
 
 
