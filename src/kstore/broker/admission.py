@@ -16,8 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from kstore.broker.loop import Loop
     from kstore.config import BrokerConfig
 
 FILES_KEPT_FREE = 256
@@ -43,7 +42,7 @@ class Client(Protocol):
 class Connections:
     """Everyone who is connected, whatever listener they came by."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: BrokerConfig) -> None:
+    def __init__(self, loop: Loop, config: BrokerConfig) -> None:
         self._loop = loop
         self._config = config
         self.open: dict[Client, str] = {}

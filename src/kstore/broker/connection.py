@@ -13,7 +13,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections import deque
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from kstore.broker.listener import Listener
+    from kstore.broker.loop import Loop
     from kstore.broker.repeats import Repeats
     from kstore.broker.tls import TlsChannel
     from kstore.broker.traffic import Traffic
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 class Host(Protocol):
     """What a connection needs of its broker."""
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     traffic: Traffic
     batch: set[Connection] | None
     """Connections that wait for a common flush; None: each flushes by itself."""

@@ -13,7 +13,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kstore.errors import KStoreError, RequestTimedOut
 
 if TYPE_CHECKING:
+    from kstore.broker.loop import Loop, Timer
     from kstore.partition import Partition
 
 TIMEOUT_MS_MIN = 1000
@@ -43,14 +43,14 @@ class Durability:
     """Appends that wait to be on the medium."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, threads: Executor, together: Callable[[Callable[[], None]], None]
+        self, loop: Loop, threads: Executor, together: Callable[[Callable[[], None]], None]
     ) -> None:
         """`together` runs a function and sends what it answered in one go."""
         self._loop = loop
         self._threads = threads
         self._together = together
         self._waiters: dict[Partition, deque[_Waiter]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._timer_due = math.inf
 
     @property

@@ -14,7 +14,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -47,6 +46,7 @@ from kstore.groups.responses import Response
 from kstore.wire.error_codes import code_of
 
 if TYPE_CHECKING:
+    from kstore.broker.loop import Timer
     from kstore.broker.node import Broker
     from kstore.cluster.metadata import Change, Metadata
     from kstore.partition import Partition
@@ -69,7 +69,7 @@ class GroupPartition:
         self._coordinator: Coordinator | None = None
         self._open: dict[int, Then] = {}
         self._tokens = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._size_after_compaction = 0
         self._is_compacting = False
         self._is_over = False

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from kstore.broker.connection import Connection
 from kstore.broker.entrance import LOGIN_S, Entrance
-from kstore.broker.tls import Handshake, TlsChannel, server_context
 from kstore.cluster.metadata import Node
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from kstore.broker.node import Broker
+    from kstore.broker.tls import Handshake, TlsChannel
     from kstore.config import ListenerConfig
     from kstore.security.login import Login
 
@@ -50,7 +51,7 @@ class Listener:
         self._broker = broker
         self.own = own
         self._is_accepting = False
-        self._context = server_context(own.name, own.security) if own.protocol.has_tls else None
+        self._context = _tls_context(own) if own.protocol.has_tls else None
         family = socket.AF_INET6 if ":" in own.host else socket.AF_INET
         backlog = broker.config.socket_listen_backlog_size
         self._socket = socket.create_server((own.host, own.port), family=family, backlog=backlog)
@@ -131,6 +132,8 @@ class Listener:
             self._broker.connections.add(connection, address)
             connection.begin()
             return
+        from kstore.broker.tls import Handshake
+
         try:
             handshake = Handshake(
                 self._broker.loop, self._context, sock, address, in_by, self._encrypted, self._broker.lost
@@ -154,6 +157,13 @@ class Listener:
         if self._new_login is not None:
             Entrance(self._broker, connection, self._new_login(), in_by)
         return connection
+
+
+def _tls_context(own: ListenerConfig) -> ssl.SSLContext:
+    """What TLS needs is imported for the listeners that have it, as is what logins need."""
+    from kstore.broker.tls import server_context
+
+    return server_context(own.name, own.security)
 
 
 def _logins(broker: Broker, own: ListenerConfig) -> Callable[[], Login]:

@@ -11,8 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +33,7 @@ from kstore.groups import offsets
 from kstore.limits import INT64_MAX
 
 if TYPE_CHECKING:
+    from kstore.broker.loop import Loop, Timer
     from kstore.config import BrokerConfig
     from kstore.partition import Partition
     from kstore.store.store import Store
@@ -47,7 +46,7 @@ _log = logging.getLogger(__name__)
 class Broker:
     """One broker over one open store."""
 
-    def __init__(self, store: Store, config: BrokerConfig, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Store, config: BrokerConfig, loop: Loop) -> None:
         """Binds the listeners; raises `OSError`. Nobody is served before `start`."""
         self.loop = loop
         self.config = config
@@ -66,9 +65,8 @@ class Broker:
         self.is_full = False
         self._starving: set[Connection] = set()
         self._stopping = False
-        self._all_gone = asyncio.Event()
         self._retention_looked_ms = store.clock()
-        self._ticking: asyncio.TimerHandle | None = None
+        self._ticking: Timer | None = None
         self.connections = Connections(loop, config)
         self.listeners = self._bind()
         self._threads = ThreadPoolExecutor(2, "kstore-work")
@@ -168,8 +166,6 @@ class Broker:
         if isinstance(connection, Connection):
             self._starving.discard(connection)
         self.connections.lost(connection)
-        if self._stopping and not self.connections.open:
-            self._all_gone.set()
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -197,24 +193,26 @@ class Broker:
             listener.start()
         self._tick_later()
 
-    async def stop(self) -> None:
-        """Stop cleanly: answer what came in, make everything durable, close. Raises `StorageError`."""
+    def stop(self) -> None:
+        """Stop cleanly: answer what came in, make everything durable, close. Raises `StorageError`.
+
+        Runs the loop meanwhile; called on its thread when nobody else runs it.
+        """
         self._stopping = True
         self.connections.stop()
         for listener in self.listeners:
             listener.stop()
+        self.loop.catch_up()  # a request that was sent before the stop is answered
         if self._ticking is not None:
             self._ticking.cancel()
         for connection in list(self.connections.open):
             connection.finish_and_close()
         self.waiting.wake()
         self.coordination.unload()
-        if self.connections.open:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), self.config.kstore_shutdown_timeout_ms / 1000)
+        self.loop.run(lambda: not self.connections.open, self.config.kstore_shutdown_timeout_ms / 1000)
         for connection in list(self.connections.open):
             connection.close("the broker stops")
-        await asyncio.to_thread(self._let_go)
+        self.loop.run_beside(self._let_go)
         self.durability.stop()
 
     def _let_go(self) -> None:

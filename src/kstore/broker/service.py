@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from kstore.broker.loop import Loop
 from kstore.broker.node import Broker
 from kstore.log.disk import OsDisk
 from kstore.partition import Partition
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kstore.broker.metrics import MetricsServer
     from kstore.config import BrokerConfig
     from kstore.log.disk import Disk
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class Service:
         *,
         disk: Disk | None = None,
         clock: Callable[[], int] = wall_clock_ms,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        loop_factory: Callable[[], Loop] = Loop,
     ) -> None:
         """Nothing is opened yet; `disk`, `clock` and the loop, whose timers go by it, are replaced by tests."""
         self._path = os.fspath(path)
@@ -67,9 +70,8 @@ class Service:
         self._disk = disk or OsDisk()
         self._clock = clock
         self._loop_factory = loop_factory
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Loop | None = None
         self._stop_asked = threading.Event()
-        self._wake: asyncio.Event | None = None
         self.broker: Broker | None = None
         """The broker while it runs; its methods belong to its loop."""
         self.metrics: MetricsServer | None = None
@@ -81,26 +83,26 @@ class Service:
         Raises what opening the directory raises, `OSError` where the address cannot be had, and `StorageError` where
         the stop could not be clean.
         """
-        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-            runner.run(self._serve(on_ready, signals))
+        self._loop = loop = self._loop_factory()
+        before = {number: signal.signal(number, self._stop_by_signal) for number in STOP_SIGNALS} if signals else {}
+        try:
+            self._serve(loop, on_ready)
+        finally:
+            loop.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def stop(self) -> None:
         """Have `run` return soon; may be called at any time, from any thread, more than once."""
         self._stop_asked.set()
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            try:
-                loop.call_soon_threadsafe(wake.set)
-            except RuntimeError:  # the loop is closed: it has stopped already
-                return
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+                self._loop.call_soon_threadsafe(self._stop_asked.is_set)
 
-    async def _serve(self, on_ready: Callable[[tuple[str, int]], None], signals: bool) -> None:
-        loop = asyncio.get_running_loop()
-        wake = asyncio.Event()
-        self._loop, self._wake = loop, wake
-        if signals:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, wake.set)
+    def _stop_by_signal(self, *_: object) -> None:
+        self.stop()
+
+    def _serve(self, loop: Loop, on_ready: Callable[[tuple[str, int]], None]) -> None:
         store = open_store(self._path, self._config, self._disk, self._clock)
         try:
             broker = Broker(store, self._config, loop)
@@ -112,13 +114,12 @@ class Service:
             self.metrics = self._open_metrics(broker)
             broker.start()
             on_ready(broker.address)
-            if not self._stop_asked.is_set():
-                await wake.wait()
+            loop.run(self._stop_asked.is_set)
         finally:
             metrics, self.metrics = self.metrics, None
             if metrics is not None:
-                await asyncio.to_thread(metrics.close)
-            await broker.stop()
+                loop.run_beside(metrics.close)
+            broker.stop()
             self.broker = None
 
     def _open_metrics(self, broker: Broker) -> MetricsServer | None:

@@ -11,7 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import socket
@@ -24,6 +23,7 @@ from kstore.errors import InvalidConfig
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from kstore.broker.loop import Loop
     from kstore.config import SecurityConfig
 
 RECORD_BYTES = 16 * 1024
@@ -143,7 +143,7 @@ class Handshake:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         context: ssl.SSLContext,
         sock: socket.socket,
         peer: str,

@@ -11,8 +11,11 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kstore.broker.loop import Loop, Timer
 
 Key = tuple[str, int]
 
@@ -26,13 +29,13 @@ class Parked:
         self.keys = keys
         self.missing_bytes = missing_bytes
         self.wake = wake
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Timer | None = None
 
 
 class Waiting:
     """All waiting fetches of a broker."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._by_key: dict[Key, dict[Parked, None]] = {}
         self._count = 0

@@ -37,4 +37,3 @@ def set_up(style: str, *, verbose: bool) -> None:
         JsonFormatter() if style == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("asyncio").setLevel(logging.INFO)

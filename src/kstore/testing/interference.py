@@ -11,7 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +24,7 @@ from kstore.wire.codec import decode_header, decode_request
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from kstore.broker.loop import Timer
     from kstore.broker.node import Broker
 
 Deed = Callable[["Interference", Connection, memoryview], None]
@@ -59,7 +59,7 @@ class Interference:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._rules: list[Rule] = []
-        self._late: dict[asyncio.TimerHandle, Callable[[], None]] = {}
+        self._late: dict[Timer, Callable[[], None]] = {}
         self._usual = broker.dispatch
         broker.dispatch = self._take
 

@@ -10,8 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio
-
+from kstore.broker.loop import Loop
 from kstore.errors import UsageError
 from kstore.store.store import wall_clock_ms
 
@@ -27,7 +26,7 @@ class TurnedClock:
         """The broker's wall clock, in milliseconds since 1970."""
         return wall_clock_ms() + round(self.ahead_s * 1000)
 
-    def loop(self) -> asyncio.AbstractEventLoop:
+    def loop(self) -> Loop:
         """An event loop whose timers go by this clock."""
         return _Loop(self)
 
@@ -38,7 +37,7 @@ class TurnedClock:
         self.ahead_s += seconds
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class _Loop(Loop):
     def __init__(self, clock: TurnedClock) -> None:
         self._clock = clock
         super().__init__()
