@@ -66,6 +66,21 @@ def spoilt(rng: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
+def row_of_large(rng: random.Random, version: int, number: int) -> list[tuple[bytes, tuple[int, int] | None]]:
+    """Requests that are received and appended several at once where they lie."""
+    partition, spoils = rng.choice((0, 1)), rng.random() < 0.4
+    codec = rng.choice((None, None, None, "lz4", "gzip"))
+    found: list[tuple[bytes, tuple[int, int] | None]] = []
+    for place in range(rng.randrange(3, 12)):
+        values = [rng.randbytes(rng.choice((100, 9_000, 20_000, 70_000))) for _ in range(rng.choice((1, 3)))]
+        data = kstore.encode_batches(values, timestamp_ms=NOW_MS, compression=codec)
+        if spoils and rng.random() < 0.2:
+            data = spoilt(rng, data)
+        request = produce_request("plain", data, partition=partition, acks=1)
+        found.append((b"".join(encode_request(request, version, number + place, "me")), (0, version)))
+    return found
+
+
 def stream(rng: random.Random) -> list[tuple[bytes, tuple[int, int] | None]]:
     """Requests as bytes, and the API key and version of the answer."""
     versions = [rng.randrange(3, 12) for _ in range(2)]
@@ -89,6 +104,8 @@ def stream(rng: random.Random) -> list[tuple[bytes, tuple[int, int] | None]]:
             sequence += place == sequence
         elif kind < 0.4 and topic == "plain":
             acks = 0
+        if rng.random() < 0.1:
+            found += row_of_large(rng, version, 1000 * number + 500)
         if rng.random() < 0.05:
             request, key, version = MetadataRequest(topics=[MetadataRequestTopic(name="plain")]), 3, 9
             found.append((b"".join(encode_request(request, version, number, "me")), (key, version)))
