@@ -219,18 +219,16 @@ class Loop:
     def _turn(self) -> None:
         ready, timers = self._ready, self._timers
         events = self._epoll.poll(0 if ready else self._wait_s())
+        # Looked up before anything is called: what is registered under a number later is another file.
+        found = [(self._watched[number], happened) for number, happened in events if number in self._watched]
         for _ in range(len(ready)):
             callback, args = ready.popleft()
             self._call(callback, *args)
-        if events:
-            # Looked up before any of them is called: what is registered under a number later is another file.
-            found = [(self._watched.get(number), happened) for number, happened in events]
-            for watched, happened in found:
-                if watched is not None:
-                    if happened & READ and watched.read is not None:
-                        self._call(watched.read)
-                    if happened & WRITE and watched.write is not None:
-                        self._call(watched.write)
+        for watched, happened in found:
+            if happened & READ and watched.read is not None:
+                self._call(watched.read)
+            if happened & WRITE and watched.write is not None:
+                self._call(watched.write)
         if timers:
             now = self.time()
             while timers and timers[0].when <= now:

@@ -131,6 +131,11 @@ def test_a_file_that_was_removed_is_not_called_for_what_was_said_before(loop: Te
     second[1].send(b"x")
     turn(loop)
     assert called in (["first"], ["second"])
+    for left in (first[0], second[0]):
+        if left.fileno() >= 0:
+            loop.call_soon(close(left, "a call that was asked for"))
+    turn(loop)
+    assert called[1:] == ["a call that was asked for"]
     for one in (*first, *second, *fresh):
         one.close()
 
