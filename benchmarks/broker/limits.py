@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import queue
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import IO
 
 from benchmarks.broker import frames, raw
 
@@ -63,9 +65,11 @@ class Acknowledge:
 
 
 class SendFile:
-    """Answers each fetch with the next MiB of a log, by sendfile(2)."""
+    """Answers each fetch with the next MiB of a log, by sendfile(2); each connection reads a log of its own."""
 
-    def __init__(self, topic: str, batch: frames.Batch, log_bytes: int) -> None:
+    def __init__(self, topic: str, batch: frames.Batch, log_bytes: int, *, logs: int) -> None:
+        """`logs` of `log_bytes` each: one that all read would lie in the processor's cache for all but the first."""
+        self.logs = logs
         self.topic = topic
         self.batch = batch
         self.chunk_bytes = raw.FETCH_BYTES // len(batch.data) * len(batch.data)
@@ -73,16 +77,26 @@ class SendFile:
         self.records = self.log_bytes // len(batch.data) * batch.records
 
     def begin(self) -> Callable[[int], None]:
-        """What serves one connection until it closes; all read the same file, which lies in the page cache."""
+        """What serves one connection until it closes; the logs lie in the page cache."""
         head = frames.fetched_head(self.topic, 0, self.chunk_bytes)
         request_bytes = len(frames.fetch(self.topic, 0, raw.FETCH_BYTES).frame)
-        file = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process lives)
-        for batch in frames.log_of(self.batch, self.log_bytes):  # as a broker appends: the page cache is laid out so
-            file.write(batch)
-        file.flush()
-        return lambda fd: raw.loops().send_file(
-            fd, file.fileno(), head, self.chunk_bytes, self.log_bytes, request_bytes
-        )
+        unread: queue.Queue[IO[bytes]] = queue.Queue()
+        for _ in range(self.logs):
+            file = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process lives)
+            # As a broker appends, for the page cache is laid out by it.
+            for batch in frames.log_of(self.batch, self.log_bytes):
+                file.write(batch)
+            file.flush()
+            unread.put(file)
+
+        def serve(fd: int) -> None:
+            own = unread.get()
+            try:
+                raw.loops().send_file(fd, own.fileno(), head, self.chunk_bytes, self.log_bytes, request_bytes)
+            finally:
+                unread.put(own)
+
+        return serve
 
 
 def _serve(pipe: Connection, work: Acknowledge | SendFile) -> None:

@@ -61,7 +61,8 @@ def _case(run: Run, case: Case) -> None:
     with ExitStack() as stack:
         receiver = stack.enter_context(Limit(Acknowledge(answer)))
         writer = stack.enter_context(Limit(Acknowledge(answer, writes=True)))
-        sender = SendFile(run.topic_name(), batch, LOG_BYTES // 4 if run.quick else LOG_BYTES)
+        log_bytes = (LOG_BYTES // 4 if run.quick else LOG_BYTES) // case.connections
+        sender = SendFile(run.topic_name(), batch, log_bytes, logs=case.connections)
         contestants: dict[str, Callable[[], tuple[float, float]]] = {
             "limit": lambda: (_produce(run, receiver.address, run.topic_name(), batch, case), 0.0),
             "written": lambda: (_produce(run, writer.address, run.topic_name(), batch, case), 0.0),
