@@ -126,6 +126,8 @@ def test_a_config_does_not_change():
     config = TopicConfig()
     with pytest.raises(AttributeError, match="segment_bytes"):
         config.segment_bytes = 1
+    with pytest.raises(AttributeError, match="segment_bytes"):
+        del config.segment_bytes
     assert config.segment_bytes == 1 << 30
     assert config == TopicConfig() != TopicConfig(segment_bytes=1)
     with pytest.raises(TypeError, match="segment_size"):

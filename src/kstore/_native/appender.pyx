@@ -58,6 +58,15 @@ cdef class Staging:
         free(self.data)
 
 
+cdef inline void stamped_parts(iovec* parts, unsigned char* header, const unsigned char* batch, Py_ssize_t length,
+                               long long next_offset, int leader_epoch) noexcept nogil:
+    """Two parts of a write: a stamped copy of the batch's header in `header`, and the rest where it lies."""
+    memcpy(header, batch, KS_BATCH_HEADER_BYTES)
+    ks_batch_stamp(header, next_offset, leader_epoch)
+    parts[0].iov_base, parts[0].iov_len = header, KS_BATCH_HEADER_BYTES
+    parts[1].iov_base, parts[1].iov_len = <void*>(batch + KS_BATCH_HEADER_BYTES), length - KS_BATCH_HEADER_BYTES
+
+
 cdef class Appender:
     def __cinit__(self, File file, Indexes indexes, long long base_offset, long long size_bytes,
                   long long next_offset, long long first_timestamp_ms, header_digest=None):
@@ -116,13 +125,8 @@ cdef class Appender:
         for i in range(pieces.apart):
             if ks_batch_parse(pieces.piece[i], pieces.piece[i] + pieces.piece_bytes[i], &header) != KS_OK:
                 raise UsageError("a batch changed since it was checked")
-            memcpy(headers[i], pieces.piece[i], KS_BATCH_HEADER_BYTES)
-            ks_batch_stamp(headers[i], offset, leader_epoch)
+            stamped_parts(&parts[2 * i], headers[i], pieces.piece[i], pieces.piece_bytes[i], offset, leader_epoch)
             offset += header.last_offset_delta + 1
-            parts[2 * i].iov_base = headers[i]
-            parts[2 * i].iov_len = KS_BATCH_HEADER_BYTES
-            parts[2 * i + 1].iov_base = <void*>(pieces.piece[i] + KS_BATCH_HEADER_BYTES)
-            parts[2 * i + 1].iov_len = pieces.piece_bytes[i] - KS_BATCH_HEADER_BYTES
         with nogil:
             error = self.file.pwritev_all(parts, 2 * pieces.apart, self.size_bytes)
         if error:
@@ -182,11 +186,7 @@ cdef class Appender:
             ks_batch_stamp(small, next_offset, leader_epoch)
             return self.file.pwrite_all(small, length, position)
         with nogil:
-            memcpy(header, data, KS_BATCH_HEADER_BYTES)
-            ks_batch_stamp(header, next_offset, leader_epoch)
-            parts[0].iov_base, parts[0].iov_len = header, KS_BATCH_HEADER_BYTES
-            parts[1].iov_base = <void*>(data + KS_BATCH_HEADER_BYTES)
-            parts[1].iov_len = length - KS_BATCH_HEADER_BYTES
+            stamped_parts(parts, header, data, length, next_offset, leader_epoch)
             error = self.file.pwritev_all(parts, 2, position)
         return error
 

@@ -137,6 +137,18 @@ static int64_t shortest_headers_size(const ks_record *r)
     return size;
 }
 
+/* The next record of a batch, behind one with the offset delta `*last_delta`. */
+static inline ks_status record_next(const unsigned char **p, const unsigned char *end, const ks_batch_header *header,
+                                    int64_t *last_delta, ks_record *r)
+{
+    if (*p == end) return KS_BAD_COUNT;
+    ks_status status = record_read(p, end, r);
+    if (status != KS_OK) return status;
+    if (!ks_delta_fits(r->offset_delta, *last_delta, header)) return KS_BAD_RECORD;
+    *last_delta = r->offset_delta;
+    return KS_OK;
+}
+
 /* The size of the record's only shortest encoding. */
 static inline int64_t shortest_size(const ks_record *r)
 {
@@ -234,12 +246,9 @@ static inline ks_status records_check(const unsigned char *p, const unsigned cha
     ks_record record;
     int64_t last_delta = -1, bytes_before = 0;
     for (int32_t i = 0; i < header->records_count;) {
-        if (p == end) return KS_BAD_COUNT;
-        ks_status status = record_read(&p, end, &record);
+        ks_status status = record_next(&p, end, header, &last_delta, &record);
         if (status != KS_OK) return status;
         const int64_t bytes = record.end - record.start;
-        if (!ks_delta_fits(record.offset_delta, last_delta, header)) return KS_BAD_RECORD;
-        last_delta = record.offset_delta;
         if (strict) {
             if (last_delta != i || record.key_size < -1 || record.value_size < -1) return KS_BAD_RECORD;
             if (shortest_size(&record) != bytes) return KS_BAD_VARINT;
@@ -304,11 +313,8 @@ ks_status ks_records_columns(const unsigned char *p, const unsigned char *end, c
     ks_record r;
     int64_t last_delta = -1, bytes_before = 0;
     for (int32_t i = 0; i < header->records_count;) {
-        if (p == end) return KS_BAD_COUNT;
-        ks_status status = record_read(&p, end, &r);
+        ks_status status = record_next(&p, end, header, &last_delta, &r);
         if (status != KS_OK) return status;
-        if (!ks_delta_fits(r.offset_delta, last_delta, header)) return KS_BAD_RECORD;
-        last_delta = r.offset_delta;
         put_row(columns, i++, &r, header);
         if (r.end - r.start == bytes_before) { /* two of one size: a run may have begun */
             const shape s = shape_of(&r);

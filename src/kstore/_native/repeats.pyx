@@ -30,7 +30,7 @@ from kstore._native.batch cimport (
     KS_CODEC_MASK, KS_CONTROL, KS_TRANSACTIONAL, PIECES_MAX, Pieces, ks_batch_header, ks_batch_parse,
 )
 from kstore._native.status cimport KS_OK
-from kstore._native.stream cimport FrameReader
+from kstore._native.stream cimport TOGETHER_BYTES, FrameReader
 
 cdef extern from "cursor.h" nogil:
     uint32_t ks_load_be32(const unsigned char* p)
@@ -46,7 +46,6 @@ cdef enum:
     RUN_MAX = 64                        # requests in a run
     GATHERED_BYTES_MAX = 64 * 1024      # of batches that are copied together
     APART_BYTES_MIN = 16 * 1024         # a batch from here on is not copied, nor are those behind it
-    APART_BYTES_MAX = 264 * 1024        # of batches that become one append uncopied; a larger one goes by itself
     PATTERNS_MAX = 32                   # partitions that one connection produces to in turns
     ANSWER_CORRELATION_AT = 4
 
@@ -369,21 +368,23 @@ cdef Run gathered(Pattern pattern, FrameReader reader):
     cdef const unsigned char* batches[RUN_MAX]
     cdef Py_ssize_t sizes[RUN_MAX]
     cdef ks_batch_header header
-    cdef Py_ssize_t size, bytes_max = GATHERED_BYTES_MAX
-    cdef int i, count_max = RUN_MAX
+    cdef Py_ssize_t size
+    cdef bint apart = False
+    cdef int i
     run.pattern = pattern
     run.reader = reader
     run.newest_ms = -1
-    while run.count < count_max and end - frame >= SIZE_BYTES:
+    while run.count < (PIECES_MAX if apart else RUN_MAX) and end - frame >= SIZE_BYTES:
         size = <int32_t>ks_load_be32(frame)
         if size < 1 or size > reader.limit_bytes or size > end - frame - SIZE_BYTES:
             break
         if not pattern.fits(frame + SIZE_BYTES, size, &records, &header):
             break
-        if run.count and (run.size_bytes + header.size_bytes > bytes_max or header.producer_id >= 0):
+        if run.count == 0:
+            apart = header.size_bytes >= APART_BYTES_MIN
+        elif (run.size_bytes + header.size_bytes > (TOGETHER_BYTES if apart else GATHERED_BYTES_MAX)
+                or header.producer_id >= 0):
             break
-        if not run.count and header.size_bytes >= APART_BYTES_MIN:
-            bytes_max, count_max = APART_BYTES_MAX, PIECES_MAX
         i = run.count
         batches[i] = records
         sizes[i] = header.size_bytes
@@ -402,7 +403,7 @@ cdef Run gathered(Pattern pattern, FrameReader reader):
     if run.count == 1:
         run.held = reader.chunk
         run.data = batches[0]
-    elif count_max == PIECES_MAX:
+    elif apart:
         run.held = reader.chunk
         run.apart = run.count
         for i in range(run.count):

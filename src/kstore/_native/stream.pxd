@@ -2,6 +2,9 @@
 
 cimport cython
 
+cdef enum:
+    TOGETHER_BYTES = 264 * 1024             # alike large frames are received and taken together up to here
+
 
 @cython.final
 cdef class FrameReader:

@@ -6,8 +6,7 @@ client's protocols; `wire.frames` is where it is to be found.
 
 A large frame is received into memory that becomes the frame: nothing of it is copied, and one call of the kernel brings
 it where the frames before were about as large. Where such frames come behind each other and are taken as they lie, one
-call brings several. Small ones are copied out of a buffer that is shared by all who are
-between two frames.
+call brings several. Small ones are copied out of a buffer that is shared by all who are between two frames.
 
 Invariants
   1. A frame owns its memory: it stays as it is for as long as anyone holds it, whatever is received after it.
@@ -42,7 +41,6 @@ cdef enum:
     CHUNK_BYTES = 48 * 1024
     LARGE_BYTES_MIN = 16 * 1024         # what a frame that does not fit a chunk begins with: together 64 KiB
     GROWTH = 4                          # with what it replaces, five times the bytes received
-    TOGETHER_BYTES = 264 * 1024         # alike large frames are received together as far as they are so much
     SPARE_SHARE = 8                     # the next frame may be larger by one part of so many before it is moved
     GIL_HELD_BYTES_MAX = 16 * 1024      # a shorter receive ends before another thread would have run
     SPARES_KEPT = 8

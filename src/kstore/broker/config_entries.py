@@ -102,9 +102,8 @@ def broker_entries(config: BrokerConfig) -> list[Entry]:
     ]
     entries = []
     for key, field, holder in sorted(rows, key=lambda row: row[0]):
-        is_sensitive = field.secret
         synonyms = _of_broker(config, key, getattr(holder, field.name), field.default)
-        if is_sensitive:
+        if field.secret:
             synonyms = [one._replace(value=None) for one in synonyms]
         doc = field.doc
         if BROKER_SYNONYMS.get(key) in INERT:
@@ -118,7 +117,7 @@ def broker_entries(config: BrokerConfig) -> list[Entry]:
                 type_of(key, field),
                 tuple(synonyms),
                 doc,
-                is_sensitive,
+                field.secret,
             )
         )
     return entries

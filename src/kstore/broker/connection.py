@@ -45,7 +45,7 @@ CREEP_S = 30.0
 CREEP_BYTES_S = 1024
 """An unfinished request is given up when it is that old and came slower than that."""
 READS_IN_A_ROW = 8
-"""Receives before other connections have their turn: a request of 64 KiB takes one or two."""
+"""Receives before other connections have their turn: one brings up to four requests of 64 KiB."""
 ANSWERS_TOGETHER = 4
 UNSENT_BYTES_TOGETHER = 16 << 10
 """Answers are sent when so many requests were handled, or they are so large, or nothing more is there to read: each

@@ -17,10 +17,10 @@ from __future__ import annotations
 import heapq
 import logging
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 from typing import Any, Protocol
 
@@ -124,35 +124,30 @@ class Loop:
         """Call it in so many seconds."""
         return self.call_at(self.time() + delay_s, callback, *args)
 
-    def add_reader(self, file: HasFileno | int, callback: Callable[[], object]) -> None:
+    def add_reader(self, file: HasFileno, callback: Callable[[], object]) -> None:
         """Call it whenever the file can be read, has ended or has failed; in place of the one before."""
-        number, watched = self._watch(file)
-        before, watched.read = watched.events, callback
-        self._tell(number, before, watched)
+        self._watch(file, EPOLLIN, callback)
 
-    def add_writer(self, file: HasFileno | int, callback: Callable[[], object]) -> None:
+    def add_writer(self, file: HasFileno, callback: Callable[[], object]) -> None:
         """Call it whenever the file can be written, or has failed; in place of the one before."""
-        number, watched = self._watch(file)
-        before, watched.write = watched.events, callback
-        self._tell(number, before, watched)
+        self._watch(file, EPOLLOUT, callback)
 
-    def remove_reader(self, file: HasFileno | int) -> None:
+    def remove_reader(self, file: HasFileno) -> None:
         """Undo `add_reader`, if there was one; before the file is closed."""
-        number, watched = self._watch(file)
-        before, watched.read = watched.events, None
-        self._tell(number, before, watched)
+        self._watch(file, EPOLLIN, None)
 
-    def remove_writer(self, file: HasFileno | int) -> None:
+    def remove_writer(self, file: HasFileno) -> None:
         """Undo `add_writer`, if there was one; before the file is closed."""
-        number, watched = self._watch(file)
-        before, watched.write = watched.events, None
-        self._tell(number, before, watched)
+        self._watch(file, EPOLLOUT, None)
 
-    def _watch(self, file: HasFileno | int) -> tuple[int, _Watched]:
-        number = file if isinstance(file, int) else file.fileno()
-        return number, self._watched.get(number) or _Watched()
-
-    def _tell(self, number: int, before: int, watched: _Watched) -> None:
+    def _watch(self, file: HasFileno, event: int, callback: Callable[[], object] | None) -> None:
+        number = file.fileno()
+        watched = self._watched.get(number) or _Watched()
+        before = watched.events
+        if event == EPOLLIN:
+            watched.read = callback
+        else:
+            watched.write = callback
         events = watched.events
         if events == before:
             return
@@ -185,24 +180,11 @@ class Loop:
 
     def run_beside(self, work: Callable[[], None]) -> None:
         """Run what blocks on a thread of its own, and the loop until that is over; raises what it raises."""
-        failures: list[BaseException] = []
-        over = threading.Event()
-
-        def attempt() -> None:
-            try:
-                work()
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                over.set()
-                self.call_soon_threadsafe(self._nothing)
-
-        thread = threading.Thread(target=attempt, name="kstore-beside")
-        thread.start()
-        self.run(over.is_set)
-        thread.join()
-        if failures:
-            raise failures[0]
+        with ThreadPoolExecutor(1, "kstore-beside") as threads:
+            future = threads.submit(work)
+            future.add_done_callback(lambda _: self.call_soon_threadsafe(self._nothing))
+            self.run(future.done)
+        future.result()
 
     def close(self) -> None:
         """Let go of everything; nothing is called any more."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from kstore._native.stream import FrameReader
 from kstore.errors import InvalidBatch, StorageError
 from kstore.log.disk import OsDisk
 from support.alike import CORRELATION, frame, patterns
+from support.short_writes import files_up_to
 from support.stores import open_store
 
 PRIMER = kstore.encode_batches([bytes(60_000)])
@@ -27,18 +24,18 @@ def run_of(*batches: bytes) -> Run:
     reader, known = FrameReader(1 << 20), patterns()
     frames = [frame(PRIMER), *(frame(one) for one in batches)]
     stream = memoryview(b"".join(CORRELATION.pack(len(one)) + one for one in frames))
-    ahead = 4 + len(frames[0])
+    is_primed = False
     while stream:
         room = reader.get_buffer()
         count = min(len(room), len(stream))
         room[:count] = stream[:count]
         reader.buffer_updated(count)
         stream = stream[count:]
-        if ahead and (first := known.gather(reader)) is not None:
+        if not is_primed and (first := known.gather(reader)) is not None:
             assert isinstance(first, Run)
             assert first.count == 1
             first.done()
-            ahead = 0
+            is_primed = True
     run = known.gather(reader)
     assert isinstance(run, Run)
     assert run.count == len(batches)
@@ -48,19 +45,6 @@ def run_of(*batches: bytes) -> Run:
 def batch(size: int, records: int = 1, **options: object) -> bytes:
     values = [random.Random(size).randbytes(size // records)] * records
     return kstore.encode_batches(values, timestamp_ms=1_700_000_000_000, **options)  # type: ignore[arg-type]
-
-
-@contextmanager
-def files_up_to(size_bytes: int) -> Iterator[None]:
-    """A write across that size is short, and the next one fails."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 BATCHES = [batch(60_000, 3), batch(17_000), batch(100), batch(40_000, 40), batch(90_000, 2, compression="lz4")]

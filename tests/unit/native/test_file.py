@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
-import signal
 import threading
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 
 from kstore._native.file import File, Mapping, PosixFile, PythonFile
 from kstore.log.disk import OsDisk
+from support.short_writes import files_up_to
 
 
 @pytest.fixture
@@ -40,15 +39,8 @@ def test_empty_writes_change_nothing(file):
 
 def test_a_file_size_limit_in_the_middle_of_a_write_fails_it_with_the_path(file, tmp_path):
     """The first write past the limit is short, the next one fails: the loop must report, not stop silently."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, old[1]))
-    try:
-        with pytest.raises(OSError, match="too large") as caught:
-            file.write_at(b"x" * 10_000, 0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
+    with files_up_to(6000), pytest.raises(OSError, match="too large") as caught:
+        file.write_at(b"x" * 10_000, 0)
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == str(tmp_path / "0.log")
     assert file.size() == 6000
