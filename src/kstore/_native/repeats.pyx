@@ -253,14 +253,17 @@ cdef class Run(Pieces):
 @cython.final
 @cython.freelist(4)
 cdef class Ask:
-    """One Fetch request of a pattern; until `done` it must be the last thing that was asked of the reader."""
+    """One Fetch request of a pattern; until `done` it must be the last thing that was asked of the reader.
+
+    It may be answered before that, or any time later.
+    """
 
     cdef readonly FetchPattern pattern
     cdef readonly int count                 # of requests: always 1
     cdef readonly Py_ssize_t frames_bytes   # of the request, without its size
     cdef readonly long long offset
+    cdef readonly int correlation_id
     cdef FrameReader reader
-    cdef int32_t correlation_id
     cdef Py_ssize_t end
 
     def answer(self, records, long long high_watermark, long long last_stable_offset, long long log_start_offset):

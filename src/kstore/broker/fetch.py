@@ -72,12 +72,13 @@ class _Fetch:
 
     __slots__ = ("broker", "call", "deadline", "fetching", "request")
 
-    def __init__(self, broker: Broker, call: Call, fetching: Fetching) -> None:
+    def __init__(self, broker: Broker, call: Call, fetching: Fetching, deadline: float | None = None) -> None:
+        """`deadline` by the loop's clock; None: as the request says, from now on."""
         self.broker = broker
         self.call = call
         self.request: FetchRequest = call.body
         self.fetching = fetching
-        self.deadline = broker.loop.time() + max(self.request.max_wait_ms, 0) / 1000
+        self.deadline = broker.loop.time() + max(self.request.max_wait_ms, 0) / 1000 if deadline is None else deadline
 
     def attempt(self, *, learns: bool = False) -> None:
         """Answer if there is enough, or nothing to wait for; else park. `learns`: more requests like it may come."""
@@ -92,19 +93,19 @@ class _Fetch:
         )
         if is_over:
             self._answer(reads)
-            if learns and len(reads) == 1 and reads[0].size_bytes:
-                self._learn(reads[0].want)
-            return
-        keys = [(self._name(read.want) or "", read.want.index) for read in reads]
-        parked = self.broker.waiting.park(keys, missing_bytes, self.deadline, self._woken)
-        self.call.on_lost = lambda: self.broker.waiting.cancel(parked)
+        else:
+            keys = [(self._name(read.want) or "", read.want.index) for read in reads]
+            parked = self.broker.waiting.park(keys, missing_bytes, self.deadline, self._woken)
+            self.call.on_lost = lambda: self.broker.waiting.cancel(parked)
+        if learns and len(reads) == 1 and not reads[0].error_code:
+            self._learn(reads[0].want)
 
     def _learn(self, want: Want) -> None:
         """More requests like this one, from other offsets on, will come: they need not be decoded."""
         repeats = learner(self.broker, self.call.connection)
         if repeats is None or repeats.odd_fetches >= ODD_FETCHES_MAX:
             return
-        pattern = fetch_pattern(self.call, self.request, want)
+        pattern = fetch_pattern(self.call, self.request, want, _resume)
         if pattern is None:
             repeats.odd_fetches += 1
         else:
@@ -213,6 +214,12 @@ def fetch(broker: Broker, call: Call) -> None:
         one._answer([_Read(want, NOT_LEADER_OR_FOLLOWER) for want in fetching.wants])
         return
     one.attempt(learns=True)
+
+
+def _resume(broker: Broker, call: Call, deadline: float) -> None:
+    """Go on with a request, outside any session, that waited in a pattern's way."""
+    fetching = broker.fetch_sessions.take(call.body, by_id=call.version >= TOPIC_IDS_SINCE_VERSION)
+    _Fetch(broker, call, fetching, deadline).attempt()
 
 
 def _has_news(read: _Read) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from kstore.wire.codec import encode_request
 from kstore.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from kstore.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from kstore.wire.messages.topics import DeleteTopicsRequest
-from support.wire_client import WireClient, fetch_request
+from support.wire_client import WireClient, fetch_request, produce_request
 
 NOW_MS = int(time.time() * 1000)
 END = 300
@@ -145,6 +147,107 @@ def test_a_fetch_at_the_end_still_waits(cluster: Cluster, client: WireClient, ta
     found = client.receive(1, 12).responses[0].partitions[0]
     assert [record.value for record in kstore.decode_batches(found.records)] == [b"3"]
     assert sum(taken) >= 1
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.001)
+
+
+def waited_for(path: Path, version: int, isolation: int) -> list[bytes]:
+    """Answers to fetches at the end of a topic, each of which waits: for records, for its time, for enough bytes."""
+    with Cluster(directory=str(path)) as cluster, WireClient(cluster.bootstrap) as client:
+        log = cluster.broker.partition("small", 0)
+        topic = client.ask(MetadataRequest(topics=[MetadataRequestTopic(name="small")]), 12).topics[0]
+        found = []
+
+        def post(offset: int, **options: int) -> None:
+            request = fetch_request("small", offset, isolation_level=isolation, **options)
+            if version >= 13:
+                partitions = list(request.topics[0].partitions)
+                request = request.replace(topics=[FetchTopic(topic_id=topic.topic_id, partitions=partitions)])
+            client.post(request, version)
+
+        def parked() -> None:
+            until(lambda: len(cluster.broker.waiting) == 1)
+
+        with WireClient(cluster.bootstrap) as other:
+            for number in range(4):
+                post(END + number, max_wait_ms=60_000)
+                parked()
+                data = kstore.encode_batches([b"later %d" % number], timestamp_ms=NOW_MS)
+                other.ask(produce_request("small", data, acks=1), 9)
+                found.append(client.receive_frame())
+            for _ in range(3):
+                post(END + 4, max_wait_ms=5)
+                found.append(client.receive_frame())
+            for start in (END + 4, END + 6):
+                post(start, max_wait_ms=60_000, min_bytes=150)
+                parked()
+                for _ in range(2):
+                    assert len(cluster.broker.waiting) == 1
+                    data = kstore.encode_batches([b"x" * 30], timestamp_ms=NOW_MS)
+                    other.ask(produce_request("small", data, acks=1), 9)
+                    cluster.broker.loop.call_soon_threadsafe(cluster.broker.waiting.wake)  # too early the first time
+                found.append(client.receive_frame())
+        post(END + 8, max_wait_ms=60_000)
+        parked()
+        cluster.broker.loop.call_soon_threadsafe(cluster.broker.waiting.wake)  # for nothing: it waits on
+        log.truncate_to(END, unclean=True)
+        cluster.broker.loop.call_soon_threadsafe(cluster.broker.waiting.wake)
+        found.append(client.receive_frame())
+        return found
+
+
+@pytest.mark.parametrize("version", [4, 11, 12, 18])
+@pytest.mark.parametrize("isolation", [0, 1])
+def test_waiting_ends_the_same(
+    directory: Path, taken: list[int], monkeypatch: pytest.MonkeyPatch, version: int, isolation: int
+) -> None:
+    copy = directory.with_name("copy")
+    shutil.copytree(directory, copy)
+    short = waited_for(directory, version, isolation)
+    assert sum(taken) >= 6, "the shortcut was not taken"
+    monkeypatch.setattr(repeats.Repeats, "take", lambda self, reader: 0)
+    assert short == waited_for(copy, version, isolation)
+
+
+def test_who_waits_when_the_topic_goes_is_told(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
+    client.make_topic("orders")
+    client.produce("orders", [b"x"], acks=1)
+    client.fetch("orders", 0, max_wait_ms=60_000)
+    client.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
+    until(lambda: len(cluster.broker.waiting) == 1)
+    with WireClient(cluster.bootstrap) as other:
+        other.ask(DeleteTopicsRequest(topic_names=["orders"], timeout_ms=1000), 5)
+    assert client.receive(1, 12).responses[0].partitions[0].error_code == 3
+    assert sum(taken) == 1
+
+
+def test_a_client_that_goes_while_it_waits_is_forgotten(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
+    client.make_topic("orders")
+    client.produce("orders", [b"x"], acks=1)
+    with WireClient(cluster.bootstrap) as other:
+        other.fetch("orders", 0, max_wait_ms=60_000)
+        other.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
+        until(lambda: len(cluster.broker.waiting) == 1)
+        assert sum(taken) == 1
+    until(lambda: not len(cluster.broker.waiting))
+    assert client.produce("orders", [b"y"], acks=1).error_code == 0
+
+
+def test_a_stop_answers_who_waits(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
+    client.make_topic("orders")
+    client.produce("orders", [b"x"], acks=1)
+    client.fetch("orders", 0, max_wait_ms=60_000)
+    client.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
+    until(lambda: len(cluster.broker.waiting) == 1)
+    cluster.stop()
+    found = client.receive(1, 12).responses[0].partitions[0]
+    assert (found.error_code, found.high_watermark, len(found.records)) == (0, 1, 0)
+    assert sum(taken) == 1
 
 
 def test_a_deleted_topic_is_not_read(cluster: Cluster, client: WireClient) -> None:
