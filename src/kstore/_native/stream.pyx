@@ -25,6 +25,7 @@ from libc.string cimport memcpy, memmove
 
 from kstore import limits
 from kstore.errors import InvalidFrame, UsageError
+from kstore._native.turns cimport Lock
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
@@ -80,16 +81,28 @@ cdef class FrameReader:
         self.end += count
         self.was_filled = self.end == self.capacity
 
-    def receive(self, int fd):
+    def receive(self, int fd, Lock lock=None):
         """Receive what is there from a socket that does not block: how many bytes, 0 at the end of the stream, -1
         where nothing is there now. Raises OSError, and what `get_buffer` raises.
+
+        A `lock`, which has to be held, is let go of meanwhile.
         """
-        cdef ssize_t count
+        cdef ssize_t count = -1
         cdef size_t room
-        cdef int error
+        cdef int error = 0
+        cdef bint held
         self.make_room()
         room = self.capacity - self.end
-        if room > GIL_HELD_BYTES_MAX:
+        if lock is not None:
+            with nogil:
+                held = lock.leave()
+                if held:
+                    count = recv(fd, self.data + self.end, room, 0)
+                    error = errno
+                    lock.take()
+            if not held:
+                raise UsageError("this thread does not hold the lock")
+        elif room > GIL_HELD_BYTES_MAX:
             with nogil:
                 count = recv(fd, self.data + self.end, room, 0)
                 error = errno
@@ -240,6 +253,11 @@ cdef class FrameReader:
         self.begin = 0
         self.end = have
         return 0
+
+    @property
+    def expects_much(self):
+        """Whether the next `receive` may bring more than small frames."""
+        return self.expected > CHUNK_BYTES
 
     @property
     def is_between_frames(self):

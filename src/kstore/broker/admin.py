@@ -35,7 +35,7 @@ from kstore.wire.messages.replicas import (
 from kstore.wire.schema import NO_OPERATIONS
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.cluster.metadata import Metadata, TopicInfo
 

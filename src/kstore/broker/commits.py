@@ -19,7 +19,7 @@ from kstore.groups import requests, responses
 from kstore.wire.messages import commits as wire
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.cluster.metadata import Metadata, TopicInfo
 

@@ -40,7 +40,7 @@ from kstore.wire.messages.configs import (
 )
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.cluster.metadata import TopicInfo
 

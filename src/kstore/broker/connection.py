@@ -1,7 +1,8 @@
 """One client's connection: frames in, answers out in the order of the requests, and no more of either than fits.
 
 Owns a non-blocking socket, what was received and not handled, what was answered and not sent. Must not know what a
-request means: frames go to `handle`. Made by `listener`, runs on the broker's event loop alone.
+request means: frames go to `handle`. Made by `listener`; runs with the lock of the broker's event loops held, on the
+thread of `loop` unless somebody else has an answer for it.
 
 Invariants
 1. Answers leave in the order in which their requests came, whatever order they are ready in.
@@ -9,6 +10,8 @@ Invariants
    broker holds more request bytes than it may: the client's TCP window does the rest.
 3. Buffers go to the kernel as they are, by sendmsg; none is changed or copied here while it waits.
 4. After `close` nothing is sent, and every open request has been told.
+5. Where much is moved the lock is let go of meanwhile, by the thread of `loop` alone (`go_away`). Others may finish
+   calls of this connection then, and close it: both is done when the thread is back.
 """
 
 from __future__ import annotations
@@ -17,16 +20,16 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from kstore._native.turns import send_away
 from kstore.errors import InvalidFrame
-from kstore.wire.codec import encode_response
 from kstore.wire.frames import FrameReader
-from kstore.wire.schema import Response
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from kstore.broker.call import Call
     from kstore.broker.listener import Listener
     from kstore.broker.loop import Loop
     from kstore.broker.repeats import Repeats
@@ -50,6 +53,10 @@ ANSWERS_TOGETHER = 4
 UNSENT_BYTES_TOGETHER = 16 << 10
 """Answers are sent when so many requests were handled, or they are so large, or nothing more is there to read: each
 sendmsg wakes the client. More would let a client that fills a window of requests stand idle until all are answered."""
+MUCH_BYTES = 64 << 10
+"""What takes so long to move that others are served meanwhile."""
+JOURNEYS_OF_THE_BUSY = 4
+"""How often that was so when a connection is said to move much."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,49 +87,8 @@ class Host(Protocol):
     def lost(self, connection: Connection) -> None:
         """The connection is closed."""
 
-
-class Call:
-    """One request, and the way back for its answer. Hashable by identity."""
-
-    __slots__ = (
-        "body", "buffers", "client_id", "connection", "correlation_id", "frame", "key", "on_lost", "size_bytes",
-        "version",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        connection: Connection,
-        key: int,
-        version: int,
-        correlation_id: int,
-        client_id: str | None,
-        body: Any,
-        frame: Buffer = b"",
-    ) -> None:
-        self.connection = connection
-        self.key = key
-        self.version = version
-        self.correlation_id = correlation_id
-        self.client_id = client_id
-        self.body = body
-        """The request, a struct of `kstore.wire.messages`."""
-        self.frame = frame
-        """The bytes that it came in."""
-        self.size_bytes = 0
-        self.buffers: Sequence[Buffer] | None = None
-        """The encoded answer; None while there is none."""
-        self.on_lost: Callable[[], None] | None = None
-        """Called when the client went away before the answer: whoever parked the request lets go of it."""
-
-    def answer(self, response: Response) -> None:
-        """Send the answer when its turn comes; to a client that went away it goes nowhere."""
-        if self.buffers is None:
-            self.connection.finish(self, encode_response(response, self.version, self.correlation_id))
-
-    def answer_nothing(self) -> None:
-        """Take the request as done without an answer (Produce with acks=0)."""
-        if self.buffers is None:
-            self.connection.finish(self, ())
+    def spread(self, connection: Connection) -> None:
+        """The connection moves much; it may be given another loop."""
 
 
 class Connection:
@@ -133,6 +99,8 @@ class Connection:
     ) -> None:
         """`sock` must not block; `peer` is the client's address for logs and groups."""
         self.host = host
+        self.loop = host.loop
+        """Where its socket is watched."""
         self.listener = listener
         self.peer = peer
         self.handle: Callable[[Connection, memoryview], None] = host.dispatch
@@ -152,6 +120,12 @@ class Connection:
         self._unsent: deque[Buffer] = deque()
         self._unsent_bytes = self._handled = 0
         self._is_reading = self._is_writing = self._is_corked = self._ends = False
+        self._is_away = False
+        """The thread of `loop` moves something, without the lock."""
+        self._journeys = 0
+        self._is_spread = False
+        self._end: tuple[str, int] | None = None
+        """Why somebody else closed it meanwhile."""
         now = host.loop.time()
         self.last_heard = self.last_sent = now
         """By the loop's clock; what idle and stalled connections are told by."""
@@ -210,7 +184,9 @@ class Connection:
             self.frame_since, self.frame_bytes = now, 0
         try:
             for _ in range(READS_IN_A_ROW):
-                count = reader.receive(self._fd) if self._tls is None else self._receive_decrypted(self._tls)
+                count = self._receive() if self._tls is None else self._receive_decrypted(self._tls)
+                if self.closed:
+                    return
                 if count <= 0:
                     if count == 0:
                         self.close("the client closed")
@@ -228,6 +204,17 @@ class Connection:
         if self._unsent and not self._is_writing:
             self._flush()
         self._read_if_room()
+        if self._journeys >= JOURNEYS_OF_THE_BUSY and not self._is_spread and not self.closed:
+            self._is_spread = True
+            self.host.spread(self)
+
+    def _receive(self) -> int:
+        if not self._reader.expects_much or not self.go_away():
+            return self._reader.receive(self._fd)
+        try:
+            return self._reader.receive(self._fd, self.loop.lock)
+        finally:
+            self.come_back()
 
     def _receive_decrypted(self, tls: TlsChannel) -> int:
         """As `FrameReader.receive`, through TLS."""
@@ -291,7 +278,7 @@ class Connection:
 
     def read_on(self) -> None:
         """Take what waits in the buffer, then go on reading if there is room."""
-        if self.closed or self._is_corked or self._is_reading:
+        if self.closed or self._is_corked or self._is_reading or self._is_away:
             return
         try:
             self._take_frames()
@@ -309,9 +296,9 @@ class Connection:
         if self._tls is not None:
             wanted = self._look_at_tls(self._tls, wanted)
         if wanted and not self._is_reading:
-            self.host.loop.add_reader(self._socket, self._readable)
+            self.loop.add_reader(self._socket, self._readable)
         elif self._is_reading and not wanted:
-            self.host.loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._socket)
         self._is_reading = wanted
 
     def _look_at_tls(self, tls: TlsChannel, wanted: bool) -> bool:
@@ -319,10 +306,10 @@ class Connection:
         if tls.read_waits_for_write:
             if not self._is_writing:
                 self._is_writing = True
-                self.host.loop.add_writer(self._socket, self._writable)
+                self.loop.add_writer(self._socket, self._writable)
             return False
         if wanted and tls.pending():
-            self.host.loop.call_soon(self._read_pending)
+            self.loop.call_soon(self._read_pending)
         return wanted
 
     def _read_pending(self) -> None:
@@ -361,6 +348,8 @@ class Connection:
 
     def flush(self) -> None:
         """Send what can be sent now, and read on where that made room."""
+        if self._is_away:
+            return  # who is away does it
         if self._unsent and not self._is_writing:
             self._flush()
         if self._ends and not self._unsent and not self._open:
@@ -376,23 +365,35 @@ class Connection:
                 pieces = list(unsent) if len(unsent) <= SEND_BUFFERS_MAX else [
                     unsent[i] for i in range(SEND_BUFFERS_MAX)
                 ]  # fmt: skip
-                self._sent(self._socket.sendmsg(pieces))
+                sent = self._socket.sendmsg(pieces) if self._unsent_bytes < MUCH_BYTES else self._send_much(pieces)
+                self._sent(sent)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
             self.close(f"sending failed: {error}")
+        if self.closed:
             return
         waits = bool(unsent) or (self._tls is not None and self._tls.read_waits_for_write)
         if waits != self._is_writing:
             self._is_writing = waits
             if waits:
-                self.host.loop.add_writer(self._socket, self._writable)
+                self.loop.add_writer(self._socket, self._writable)
             else:
-                self.host.loop.remove_writer(self._socket)
+                self.loop.remove_writer(self._socket)
         if self._ends and not unsent and not self._open:
             self.close("done")
 
+    def _send_much(self, pieces: list[Buffer]) -> int:
+        if not self.go_away():
+            return self._socket.sendmsg(pieces)
+        try:
+            return send_away(self.loop.lock, self._fd, pieces)
+        finally:
+            self.come_back()
+
     def _sent(self, count: int) -> None:
+        if self.closed:
+            return
         self.last_sent = self.host.loop.time()
         self._unsent_bytes -= count
         self.host.traffic.sent_bytes += count
@@ -414,6 +415,37 @@ class Connection:
         if not self._is_writing and not self.closed:
             self.flush()
 
+    # -- with others ----------------------------------------------------------------------------------------
+
+    def go_away(self) -> bool:
+        """The lock will be let go of to move much; True: `come_back` has to follow. False, where this is not the thread
+        that may, or the socket is encrypted: then others wait.
+        """
+        if self._tls is not None or self._is_away or not self.loop.is_here:
+            return False
+        self._is_away = True
+        self._journeys += 1
+        return True
+
+    def come_back(self) -> None:
+        """The lock is held again; the connection may be closed now."""
+        self._is_away = False
+        if self._end is not None:
+            self.close(*self._end)
+
+    def move_to(self, loop: Loop) -> None:
+        """Be served by another loop."""
+        before, self.loop = self.loop, loop
+        if before is loop or self.closed:
+            return
+        for is_watched, remove, add, callback in (
+            (self._is_reading, before.remove_reader, loop.add_reader, self._readable),
+            (self._is_writing, before.remove_writer, loop.add_writer, self._writable),
+        ):
+            if is_watched:
+                remove(self._socket)
+                add(self._socket, callback)
+
     # -- end ------------------------------------------------------------------------------------------------
 
     def finish_and_close(self) -> None:
@@ -427,12 +459,15 @@ class Connection:
         """Close at once; open requests are told, their answers go nowhere."""
         if self.closed:
             return
+        if self._is_away:
+            self._end = reason, level
+            return
         self.closed = self._ends = True
         _log.log(level, "%s: closed: %s", self.peer, reason)
         if self._is_reading:
-            self.host.loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._socket)
         if self._is_writing:
-            self.host.loop.remove_writer(self._socket)
+            self.loop.remove_writer(self._socket)
         self._socket.close()
         self._unsent.clear()
         for call in self._open:

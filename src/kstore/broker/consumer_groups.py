@@ -16,7 +16,7 @@ from kstore.wire.messages import consumer_groups as wire
 from kstore.wire.schema import NO_OPERATIONS
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 CONSUMER_MEMBER = 1

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from kstore.broker import fetch, metadata, offsets, produce, sessions
-from kstore.broker.connection import Call, Connection
+from kstore.broker.call import Call
+from kstore.broker.connection import Connection
 from kstore.errors import MalformedMessage, UnsupportedVersion
 from kstore.wire import negotiation
 from kstore.wire.apis import APIS

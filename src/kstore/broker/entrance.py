@@ -17,7 +17,7 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kstore.broker.connection import Call
+from kstore.broker.call import Call
 from kstore.broker.dispatch import HANDLERS, dispatch, handlers_by_version
 from kstore.errors import AuthenticationFailed, IllegalSaslState, UnsupportedSaslMechanism
 from kstore.wire.apis import API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE

@@ -33,7 +33,7 @@ from kstore.wire.messages.fetch import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.partition import Partition
 

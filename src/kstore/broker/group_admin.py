@@ -15,7 +15,7 @@ from kstore.wire.messages import group_admin as wire
 from kstore.wire.schema import NO_OPERATIONS
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 ERROR_MESSAGE_SINCE_VERSION = 6

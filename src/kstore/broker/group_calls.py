@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kstore.groups.requests import Context
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from kstore.groups import requests, responses
 from kstore.wire.messages import groups as wire
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 SKIP_ASSIGNMENT_SINCE_VERSION = 9

@@ -1,11 +1,13 @@
 """The event loop: calls what can be read or written, what is due and what was asked for, one after the other.
 
-Owns an epoll instance, the timers and the queue of calls. Must not know what is called. A broker has one, on one
-thread; its methods have asyncio's names and meanings (why it is not asyncio: docs/decisions/0015-own-loop.md).
+Owns an epoll instance, the timers and the queue of calls. Must not know what is called. A broker has one, and more of
+them for connections that move much (`network`), each on a thread of its own; its methods have asyncio's names and
+meanings (why it is not asyncio: docs/decisions/0015-own-loop.md).
 
 Invariants
-1. Everything is called on the thread of `run`; only `call_soon_threadsafe` may be used from another one, or from a
-   signal handler.
+1. Everything is called on the thread of `run`, and with `lock` held: loops that share a lock never call at the same
+   time, and what one of them calls may use the others. From anywhere else, or from a signal handler, only
+   `call_soon_threadsafe` may be used.
 2. A call that raises is logged, and the next one is made. KeyboardInterrupt and SystemExit end `run`.
 3. In one turn: what was asked for before it, then files, then timers in the order of their times. What a call asks for
    is for the next turn, so that nobody is kept waiting by those who always have more to do.
@@ -22,7 +24,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
+from threading import get_ident
 from typing import Any, Protocol
+
+from kstore._native.turns import Lock
 
 READ = EPOLLIN | EPOLLHUP | EPOLLERR
 WRITE = EPOLLOUT | EPOLLHUP | EPOLLERR
@@ -79,7 +84,11 @@ class _Watched:
 class Loop:
     """See the module. `close` it when `run` has returned."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: Lock | None = None) -> None:
+        """`lock`: that of the loops which call in turns with this one; None: its own."""
+        self.lock = lock or Lock()
+        """Held by who calls; whoever is called may let go of it for as long as it takes, and no longer."""
+        self._thread = 0
         self._epoll = epoll()
         self._watched: dict[int, _Watched] = {}
         self._timers: list[Timer] = []
@@ -100,12 +109,23 @@ class Loop:
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Call it in the next turn."""
         self._ready.append((callback, args))
+        if not self.is_here:
+            self._interrupt()
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
         """The same from any thread. Raises RuntimeError once the loop is closed."""
         if self._closed:
             raise RuntimeError("the event loop is closed")
         self._ready.append((callback, args))
+        self._interrupt()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that runs it, or nobody has run it yet."""
+        return self._thread in (get_ident(), 0)
+
+    def _interrupt(self) -> None:
+        """Have it not wait, if it does."""
         try:
             self._waker.send(b"\0")
         except BlockingIOError:
@@ -118,6 +138,8 @@ class Loop:
         """Call it at a time of `time`, or soon after."""
         timer = Timer(self, when, callback, args)
         heapq.heappush(self._timers, timer)
+        if self._timers[0] is timer and not self.is_here:
+            self._interrupt()
         return timer
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
@@ -164,25 +186,29 @@ class Loop:
 
     def run(self, until: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Turn until `until()` holds, which is asked after every turn; False where the timeout came first."""
-        done = until()
-        timer = None if timeout_s is None else self.call_later(timeout_s, self._nothing)
-        while not done and (timer is None or timer.callback is not None):
-            self._turn()
+        self._thread = get_ident()
+        with self.lock:
             done = until()
-        if timer is not None:
-            timer.cancel()
-        return done
+            timer = None if timeout_s is None else self.call_later(timeout_s, self.nothing)
+            while not done and (timer is None or timer.callback is not None):
+                self._turn()
+                done = until()
+            if timer is not None:
+                timer.cancel()
+            return done
 
     def catch_up(self) -> None:
         """One turn without waiting: what has come in by now is taken."""
-        self.call_soon(self._nothing)
-        self._turn()
+        self._thread = get_ident()
+        with self.lock:
+            self.call_soon(self.nothing)
+            self._turn()
 
     def run_beside(self, work: Callable[[], None]) -> None:
         """Run what blocks on a thread of its own, and the loop until that is over; raises what it raises."""
         with ThreadPoolExecutor(1, "kstore-beside") as threads:
             future = threads.submit(work)
-            future.add_done_callback(lambda _: self.call_soon_threadsafe(self._nothing))
+            future.add_done_callback(lambda _: self.call_soon_threadsafe(self.nothing))
             self.run(future.done)
         future.result()
 
@@ -200,7 +226,12 @@ class Loop:
 
     def _turn(self) -> None:
         ready, timers = self._ready, self._timers
-        events = self._epoll.poll(0 if ready else self._wait_s())
+        wait_s = 0 if ready else self._wait_s()
+        self.lock.release()
+        try:
+            events = self._epoll.poll(wait_s)
+        finally:
+            self.lock.acquire()
         # Looked up before anything is called: what is registered under a number later is another file.
         found = [(self._watched[number], happened) for number, happened in events if number in self._watched]
         for _ in range(len(ready)):
@@ -248,5 +279,5 @@ class Loop:
         self._woken.recv(4096)
 
     @staticmethod
-    def _nothing() -> None:
+    def nothing() -> None:
         """To be called by a turn that somebody waits for."""

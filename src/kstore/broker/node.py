@@ -4,7 +4,7 @@ Owns the store of its directory, the cluster, the threads for what blocks, and e
 API from another: `dispatch` finds the handler. Made by `service`, on the event loop that it will run on.
 
 Invariants
-1. Handlers run on the event loop and never block it: fsyncs and changes of topics run on threads.
+1. Handlers run one at a time, on an event loop, and never block it: fsyncs and changes of topics run on threads.
 2. A stop answers everything that came in before it, then makes every log durable, then writes the clean marker.
 3. After `stop` no thread, timer, socket or file of the broker is left.
 """
@@ -18,12 +18,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from kstore.broker.admission import Client, Connections
-from kstore.broker.connection import Call, Connection
+from kstore.broker.call import Call
+from kstore.broker.connection import Connection
 from kstore.broker.coordination import Coordination
 from kstore.broker.dispatch import advertised, dispatch
 from kstore.broker.durability import Durability
 from kstore.broker.fetch_sessions import FetchSessions
 from kstore.broker.listener import Listener
+from kstore.broker.network import Network
 from kstore.broker.traffic import Traffic
 from kstore.broker.waiting import Waiting
 from kstore.cluster.embedded import EmbeddedCluster
@@ -67,6 +69,8 @@ class Broker:
         self._stopping = False
         self._retention_looked_ms = store.clock()
         self._ticking: Timer | None = None
+        self.network = Network(loop, config.num_network_threads)
+        self.spread: Callable[[Connection], None] = self.network.spread
         self.connections = Connections(loop, config)
         self.listeners = self._bind()
         self._threads = ThreadPoolExecutor(2, "kstore-work")
@@ -165,6 +169,7 @@ class Broker:
         """The connection is closed."""
         if isinstance(connection, Connection):
             self._starving.discard(connection)
+            self.network.forget(connection)
         self.connections.lost(connection)
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -199,19 +204,22 @@ class Broker:
         Runs the loop meanwhile; called on its thread when nobody else runs it.
         """
         self._stopping = True
+        self.network.stop()
         self.connections.stop()
         for listener in self.listeners:
             listener.stop()
         self.loop.catch_up()  # a request that was sent before the stop is answered
-        if self._ticking is not None:
-            self._ticking.cancel()
-        for connection in list(self.connections.open):
-            connection.finish_and_close()
-        self.waiting.wake()
-        self.coordination.unload()
+        with self.loop.lock:
+            if self._ticking is not None:
+                self._ticking.cancel()
+            for connection in list(self.connections.open):
+                connection.finish_and_close()
+            self.waiting.wake()
+            self.coordination.unload()
         self.loop.run(lambda: not self.connections.open, self.config.kstore_shutdown_timeout_ms / 1000)
-        for connection in list(self.connections.open):
-            connection.close("the broker stops")
+        with self.loop.lock:
+            for connection in list(self.connections.open):
+                connection.close("the broker stops")
         self.loop.run_beside(self._let_go)
         self.durability.stop()
 

@@ -21,7 +21,7 @@ from kstore.wire.messages.offsets import (
 )
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.partition import Partition
 

@@ -45,7 +45,7 @@ from kstore.wire.messages.replicas import (
 )
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 UNKNOWN_TOPIC = 3

@@ -33,7 +33,7 @@ from kstore.wire.messages.produce import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.log.appended import Appended
     from kstore.partition import Partition

@@ -11,7 +11,7 @@ from kstore.wire.error_codes import UNSUPPORTED_VERSION, code_of
 from kstore.wire.messages.transactions import InitProducerIdRequest, InitProducerIdResponse
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.errors import KStoreError
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kstore._native.repeats import FetchPattern
-from kstore.broker.connection import Call
+from kstore.broker.call import Call
 from kstore.errors import KStoreError
 from kstore.wire.apis import FETCH, api
 from kstore.wire.codec import encode_request, encode_response

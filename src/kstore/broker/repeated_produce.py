@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kstore._native.repeats import Pattern
 from kstore.broker.acceptance import ZSTD, ZSTD_SINCE_VERSION, refused
-from kstore.broker.connection import Call
+from kstore.broker.call import Call
+from kstore.broker.connection import MUCH_BYTES
 from kstore.broker.durability import TIMEOUT_MS_MIN
 from kstore.config.broker import FSYNC
 from kstore.limits import INT64_MAX
@@ -66,7 +67,16 @@ class ProduceTarget(NamedTuple):
         ):
             return False
         size_bytes = len(run)
-        appended = partition.append_batches(run, durable=False)
+        if size_bytes >= MUCH_BYTES and connection.go_away():
+            lock = connection.loop.lock
+            lock.release()
+            try:
+                appended = partition.append_batches(run, durable=False)
+            finally:
+                lock.acquire()
+                connection.come_back()
+        else:
+            appended = partition.append_batches(run, durable=False)
         answers: Sequence[Buffer] = ()
         if self.acks != 0:
             append_time_ms = appended.timestamp_ms if config.message_timestamp_type == "LogAppendTime" else -1
@@ -76,6 +86,8 @@ class ProduceTarget(NamedTuple):
         broker.traffic.requests[PRODUCE] += run.count
         if not appended.duplicate:
             broker.appended(partition, size_bytes)
+        if connection.closed:
+            return True
         call = Call(connection, PRODUCE, self.version, 0, None, None)
         connection.accept(call, run.frames_bytes)
         end = appended.next_offset

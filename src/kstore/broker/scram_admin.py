@@ -27,7 +27,7 @@ from kstore.wire.messages.quotas import (
 )
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
     from kstore.errors import KStoreError, ScramCredentialRefused
 

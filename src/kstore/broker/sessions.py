@@ -21,7 +21,7 @@ from kstore.wire.messages.sessions import (
 from kstore.wire.negotiation import api_versions as versions_of
 
 if TYPE_CHECKING:
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 GROUP = 0

@@ -44,7 +44,7 @@ from kstore.wire.messages.transactions import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kstore.broker.connection import Call
+    from kstore.broker.call import Call
     from kstore.broker.node import Broker
 
 TRANSACTIONAL_ID_NOT_FOUND = 105

@@ -44,7 +44,7 @@ IGNORED: Final = frozenset(
     log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size log.cleaner.io.max.bytes.per.second
     log.cleaner.threads log.dir log.dirs log.flush.start.offset.checkpoint.interval.ms log.message.format.version
     log.roll.jitter.hours metadata.log.dir metric.reporters metrics.num.samples metrics.recording.level
-    metrics.sample.window.ms num.io.threads num.network.threads num.recovery.threads.per.data.dir
+    metrics.sample.window.ms num.io.threads num.recovery.threads.per.data.dir
     num.replica.alter.log.dirs.threads num.replica.fetchers offsets.commit.timeout.ms offsets.load.buffer.size
     offsets.topic.compression.codec offsets.topic.replication.factor process.roles
     producer.purgatory.purge.interval.requests queued.max.requests quota.window.num quota.window.size.seconds
@@ -104,6 +104,9 @@ class BrokerConfig(Config):
     )
     kstore_metrics_listener: str = setting(
         "", text, "HOST:PORT where Prometheus scrapes /metrics (the extra `metrics`); empty: nowhere"
+    )
+    num_network_threads: int = setting(
+        3, whole(1), "threads for connections that move much, at most one for each processor"
     )
     kstore_sync_threads: int = setting(2, whole(1, 64), "threads that fsync, one partition each at a time")
     kstore_shutdown_timeout_ms: int = setting(5_000, whole(0), "how long a clean stop waits for clients to read")

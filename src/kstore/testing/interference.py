@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from kstore.broker.connection import Call, Connection
+from kstore.broker.call import Call
+from kstore.broker.connection import Connection
 from kstore.broker.dispatch import dispatch
 from kstore.errors import MalformedMessage, UnsupportedVersion
 from kstore.testing.refused_requests import refusal

@@ -247,3 +247,81 @@ def test_work_beside_it() -> None:
     with pytest.raises(OSError, match="planted"):
         loop.run_beside(fail)
     loop.close()
+
+
+# -- with others ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Loop], None]]:
+    """Runs a loop on a thread of its own until the test is over."""
+    over = threading.Event()
+    started: list[tuple[Loop, threading.Thread]] = []
+
+    def start(loop: Loop) -> None:
+        ready = threading.Event()
+        loop.call_soon(ready.set)
+        thread = threading.Thread(target=loop.run, args=(over.is_set,))
+        started.append((loop, thread))
+        thread.start()
+        assert ready.wait(10)
+
+    yield start
+    over.set()
+    for loop, thread in started:
+        loop.call_soon_threadsafe(Loop.nothing)
+        thread.join()
+        loop.close()
+
+
+def test_another_thread_that_holds_the_lock_may_ask(beside: Callable[[Loop], None]) -> None:
+    """The loop waits for nothing else: whoever asks has to wake it."""
+    loop = Loop()
+    beside(loop)
+    called = [threading.Event(), threading.Event()]
+    with loop.lock:
+        assert not loop.is_here
+        loop.call_soon(called[0].set)
+    assert called[0].wait(10)
+    with loop.lock:
+        loop.call_later(0.001, called[1].set)
+    assert called[1].wait(10)
+
+
+def test_loops_with_one_lock_call_one_at_a_time(beside: Callable[[Loop], None]) -> None:
+    one = Loop()
+    other = Loop(one.lock)
+    reached, done = threading.Event(), threading.Event()
+    met: list[bool] = []
+
+    def wait_for_the_other() -> None:
+        other.call_soon(reached.set)
+        met.append(reached.wait(0.05))
+        done.set()
+
+    beside(one)
+    beside(other)
+    one.call_soon_threadsafe(wait_for_the_other)
+    assert done.wait(10)
+    assert reached.wait(10)
+    assert met == [False]
+
+
+def test_who_is_called_may_let_go_of_the_lock(beside: Callable[[Loop], None]) -> None:
+    one = Loop()
+    other = Loop(one.lock)
+    reached, done = threading.Event(), threading.Event()
+
+    def wait_for_the_other() -> None:
+        one.lock.release()
+        try:
+            assert reached.wait(10)
+        finally:
+            one.lock.acquire()
+        done.set()
+
+    beside(one)
+    beside(other)
+    one.call_soon_threadsafe(wait_for_the_other)
+    other.call_soon_threadsafe(reached.set)
+    assert done.wait(10)
