@@ -55,8 +55,6 @@ UNSENT_BYTES_TOGETHER = 16 << 10
 sendmsg wakes the client. More would let a client that fills a window of requests stand idle until all are answered."""
 MUCH_BYTES = 64 << 10
 """What takes so long to move that others are served meanwhile."""
-JOURNEYS_OF_THE_BUSY = 4
-"""How often that was so when a connection is said to move much."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,8 +120,7 @@ class Connection:
         self._is_reading = self._is_writing = self._is_corked = self._ends = False
         self._is_away = False
         """The thread of `loop` moves something, without the lock."""
-        self._journeys = 0
-        self._is_spread = False
+        self._was_away = self._is_spread = False
         self._end: tuple[str, int] | None = None
         """Why somebody else closed it meanwhile."""
         now = host.loop.time()
@@ -204,7 +201,7 @@ class Connection:
         if self._unsent and not self._is_writing:
             self._flush()
         self._read_if_room()
-        if self._journeys >= JOURNEYS_OF_THE_BUSY and not self._is_spread and not self.closed:
+        if self._was_away and not self._is_spread and not self.closed:
             self._is_spread = True
             self.host.spread(self)
 
@@ -423,8 +420,7 @@ class Connection:
         """
         if self._tls is not None or self._is_away or not self.loop.is_here:
             return False
-        self._is_away = True
-        self._journeys += 1
+        self._is_away = self._was_away = True
         return True
 
     def come_back(self) -> None:

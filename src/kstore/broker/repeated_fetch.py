@@ -155,13 +155,11 @@ def fetch_pattern(call: Call, request: FetchRequest, want: Want, resume: Resume)
     if request.session_id or request.session_epoch != FINAL_EPOCH or want.last_fetched_epoch >= 0:
         return None
     frame = bytes(call.frame)
-    same, marked = (
-        b"".join(
-            encode_request(_request_from(request, offset), call.version, call.correlation_id, call.client_id)
-        )
-        for offset in (want.fetch_offset, _MARKS[0])
-    )
-    if same[SIZE_BYTES:] != frame:
+    marked = b"".join(
+        encode_request(_request_from(request, _MARKS[0]), call.version, call.correlation_id, call.client_id)
+    )[SIZE_BYTES:]
+    offset_at = marked.index(_INT64.pack(_MARKS[0]))
+    if marked[:offset_at] + _INT64.pack(want.fetch_offset) + marked[offset_at + _INT64.size :] != frame:
         return None
     target = FetchTarget(
         want.topic,
@@ -182,7 +180,7 @@ def fetch_pattern(call: Call, request: FetchRequest, want: Want, resume: Resume)
     return FetchPattern(
         target,
         frame,
-        offset_at=marked.index(_INT64.pack(_MARKS[0])) - SIZE_BYTES,
+        offset_at=offset_at,
         compact=compact,
         head=head,
         tail=tail,

@@ -239,7 +239,6 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything that may be done without the lock is, and threads change as often as they can."""
     for module in (connections, repeated_produce):
         monkeypatch.setattr(module, "MUCH_BYTES", 1)
-    monkeypatch.setattr(connections, "JOURNEYS_OF_THE_BUSY", 0)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
