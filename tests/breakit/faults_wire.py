@@ -165,6 +165,14 @@ WIRE = [
         ("tests/unit/broker/test_network.py",),
     ),
     Fault(
+        "network: who answers others lets go of the lock",
+        "own",
+        "src/kstore/broker/connection.py",
+        " or not self._may_go:",
+        ":",
+        ("tests/unit/broker/test_network.py",),
+    ),
+    Fault(
         "network: a stop leaves connections with loops that are gone",
         "own",
         "src/kstore/broker/network.py",

@@ -10,8 +10,9 @@ Invariants
    broker holds more request bytes than it may: the client's TCP window does the rest.
 3. Buffers go to the kernel as they are, by sendmsg; none is changed or copied here while it waits.
 4. After `close` nothing is sent, and every open request has been told.
-5. Where much is moved the lock is let go of meanwhile, by the thread of `loop` alone (`go_away`). Others may finish
-   calls of this connection then, and close it: both is done when the thread is back.
+5. Where much is moved the lock is let go of meanwhile (`go_away`), but only where the loop called because of this very
+   socket: who answers calls of others may be in the middle of something. Others may finish calls of this connection
+   then, and close it: both is done when its thread is back.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Connection:
         self._is_reading = self._is_writing = self._is_corked = self._ends = False
         self._is_away = False
         """The thread of `loop` moves something, without the lock."""
-        self._was_away = self._is_spread = False
+        self._may_go = self._was_away = self._is_spread = False
         self._end: tuple[str, int] | None = None
         """Why somebody else closed it meanwhile."""
         now = host.loop.time()
@@ -175,6 +176,16 @@ class Connection:
     # -- in -------------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        self._may_go = True
+        try:
+            self._read()
+        finally:
+            self._may_go = False
+        if self._was_away and not self._is_spread and not self.closed:
+            self._is_spread = True
+            self.host.spread(self)
+
+    def _read(self) -> None:
         reader, traffic = self._reader, self.host.traffic
         self.last_heard = now = self.host.loop.time()
         if reader.is_between_frames:
@@ -201,9 +212,6 @@ class Connection:
         if self._unsent and not self._is_writing:
             self._flush()
         self._read_if_room()
-        if self._was_away and not self._is_spread and not self.closed:
-            self._is_spread = True
-            self.host.spread(self)
 
     def _receive(self) -> int:
         if not self._reader.expects_much or not self.go_away():
@@ -408,17 +416,21 @@ class Connection:
     def _writable(self) -> None:
         if self._tls is not None:
             self._tls.read_waits_for_write = False
-        self._flush()
+        self._may_go = True
+        try:
+            self._flush()
+        finally:
+            self._may_go = False
         if not self._is_writing and not self.closed:
             self.flush()
 
     # -- with others ----------------------------------------------------------------------------------------
 
     def go_away(self) -> bool:
-        """The lock will be let go of to move much; True: `come_back` has to follow. False, where this is not the thread
-        that may, or the socket is encrypted: then others wait.
+        """The lock will be let go of to move much; True: `come_back` has to follow. False, where others have to wait:
+        who called is not done with what it changes, or the socket is encrypted.
         """
-        if self._tls is not None or self._is_away or not self.loop.is_here:
+        if self._tls is not None or self._is_away or not self._may_go:
             return False
         self._is_away = self._was_away = True
         return True

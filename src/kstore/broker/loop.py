@@ -11,7 +11,8 @@ Invariants
 2. A call that raises is logged, and the next one is made. KeyboardInterrupt and SystemExit end `run`.
 3. In one turn: what was asked for before it, then files, then timers in the order of their times. What a call asks for
    is for the next turn, so that nobody is kept waiting by those who always have more to do.
-4. A file that was removed, or closed and opened again under its number, is not called for what the kernel said before.
+4. A file that was removed, or closed and opened again under its number, is not called for what the kernel said before;
+   where another loop did that while this one waited for the lock, it may be, once and for nothing.
 """
 
 from __future__ import annotations

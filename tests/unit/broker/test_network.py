@@ -231,6 +231,24 @@ def test_who_is_closed_while_its_batches_are_written_leaves_nothing_open(
     assert (partition.log_end_offset, broker.held_bytes) == (16, 0)
 
 
+def test_who_answers_others_keeps_the_lock(
+    cluster: Cluster, client: WireClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be in the middle of something: here, of waking all who wait."""
+    client.make_topic("orders")
+    journey = Journey(monkeypatch)
+    with WireClient(cluster.bootstrap) as other:
+        for one in (client, other):
+            one.post(fetch_request("orders", 0, max_wait_ms=60_000), 12)
+        until(lambda: len(cluster.broker.waiting) == 2)
+        with WireClient(cluster.bootstrap) as producer:
+            producer.post(produce_request("orders", LARGE, acks=1), 9)
+            for one in (client, other):
+                assert len(one.receive(1, 12).responses[0].partitions[0].records) == len(LARGE)
+            assert producer.receive(0, 9).responses[0].partition_responses[0].error_code == 0
+    assert not journey.away.is_set()
+
+
 # -- all at once ---------------------------------------------------------------------------------------------
 
 
