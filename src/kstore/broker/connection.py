@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from kstore._native.turns import send_away
+from kstore.broker.unsent import Unsent
 from kstore.errors import InvalidFrame
 from kstore.wire.frames import FrameReader
 
@@ -43,8 +44,6 @@ REQUESTS_MAX = 64
 """Open requests of one connection. Producers have five under way, benchmarks more; Kafka itself works on one."""
 UNSENT_BYTES_MAX = 4 << 20
 """Answers that wait for a slow reader; fetched records among them are views of mapped files, not memory."""
-SEND_BUFFERS_MAX = 512
-"""Buffers of one sendmsg; the kernel's IOV_MAX is 1024."""
 CREEP_S = 30.0
 CREEP_BYTES_S = 1024
 """An unfinished request is given up when it is that old and came slower than that."""
@@ -116,8 +115,8 @@ class Connection:
         self._tls = None if isinstance(sock, socket.socket) else sock
         self._reader = FrameReader(frame_bytes_max)
         self._open: deque[Call] = deque()
-        self._unsent: deque[Buffer] = deque()
-        self._unsent_bytes = self._handled = 0
+        self._unsent = Unsent()
+        self._handled = 0
         self._is_reading = self._is_writing = self._is_corked = self._ends = False
         self._is_away = False
         """The thread of `loop` moves something, without the lock."""
@@ -157,7 +156,7 @@ class Connection:
             if self.frame_bytes < age_s * CREEP_BYTES_S and not self._open:
                 return "a request came too slowly", logging.WARNING
         elif 0 <= idle_s < now - self.last_heard:
-            if self._unsent and now - self.last_sent > idle_s:
+            if self._unsent.size_bytes and now - self.last_sent > idle_s:
                 return "the client reads no answers", logging.WARNING
             if self.is_between_requests:
                 return "idle", logging.DEBUG
@@ -166,7 +165,7 @@ class Connection:
     @property
     def is_between_requests(self) -> bool:
         """Whether nothing is open, unsent or half received."""
-        return not self._open and not self._unsent and self._reader.is_between_frames
+        return not self._open and not self._unsent.size_bytes and self._reader.is_between_frames
 
     @property
     def is_inside_frame(self) -> bool:
@@ -209,7 +208,7 @@ class Connection:
             self.close(f"receiving failed: {error}")
         if self.closed:
             return
-        if self._unsent and not self._is_writing:
+        if self._unsent.size_bytes and not self._is_writing:
             self._flush()
         self._read_if_room()
 
@@ -233,7 +232,7 @@ class Connection:
 
     def _stop_reading_at(self, reason: str) -> None:
         """Bytes came that are no request: what came before them was answered, what follows cannot be trusted."""
-        if self._unsent and not self._is_writing:
+        if self._unsent.size_bytes and not self._is_writing:
             self._flush()
         self.close(reason, level=logging.WARNING)
 
@@ -241,22 +240,22 @@ class Connection:
         """Handle the requests that have come; False where reading has to stop. Raises `InvalidFrame`."""
         while True:
             all_taken = self._take_while_room()
-            unsent = self._unsent
-            if unsent and not self._is_writing and not (
-                all_taken and self._handled < ANSWERS_TOGETHER and self._unsent_bytes < UNSENT_BYTES_TOGETHER
+            unsent_bytes = self._unsent.size_bytes
+            if unsent_bytes and not self._is_writing and not (
+                all_taken and self._handled < ANSWERS_TOGETHER and unsent_bytes < UNSENT_BYTES_TOGETHER
             ):
                 self._flush()
             if all_taken or self.closed or not self._has_room():
                 return all_taken
 
     def _take_while_room(self) -> bool:
-        host, reader, waiting = self.host, self._reader, self._open
+        host, reader, waiting, unsent = self.host, self._reader, self._open, self._unsent
         taken = 0
         self._is_corked = True
         try:
             # What `_has_room` says, without a call for each request.
             while not (
-                self._ends or len(waiting) >= REQUESTS_MAX or self._unsent_bytes >= UNSENT_BYTES_MAX or host.is_full
+                self._ends or len(waiting) >= REQUESTS_MAX or unsent.size_bytes >= UNSENT_BYTES_MAX or host.is_full
             ):
                 if self.repeats is not None and (count := self.repeats.take(reader)):
                     taken += count
@@ -274,7 +273,7 @@ class Connection:
                 self.frame_since, self.frame_bytes = host.loop.time(), 0
 
     def _has_room(self) -> bool:
-        if self._ends or len(self._open) >= REQUESTS_MAX or self._unsent_bytes >= UNSENT_BYTES_MAX:
+        if self._ends or len(self._open) >= REQUESTS_MAX or self._unsent.size_bytes >= UNSENT_BYTES_MAX:
             return False
         if self.host.is_full:
             self.host.starves(self)
@@ -290,7 +289,7 @@ class Connection:
         except InvalidFrame as error:
             self._stop_reading_at(str(error))
             return
-        if self._unsent and not self._is_writing:
+        if self._unsent.size_bytes and not self._is_writing:
             self._flush()
         self._read_if_room()
 
@@ -347,17 +346,15 @@ class Connection:
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         """Queue bytes; `flush` sends them."""
-        self._unsent.extend(buffers)
-        for buffer in buffers:
-            self._unsent_bytes += len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+        self._unsent.add(buffers)
 
     def flush(self) -> None:
         """Send what can be sent now, and read on where that made room."""
         if self._is_away:
             return  # who is away does it
-        if self._unsent and not self._is_writing:
+        if self._unsent.size_bytes and not self._is_writing:
             self._flush()
-        if self._ends and not self._unsent and not self._open:
+        if self._ends and not self._unsent.size_bytes and not self._open:
             self.close("done")
         elif not self._is_reading and not self._is_corked:
             self.read_on()
@@ -366,26 +363,25 @@ class Connection:
         unsent = self._unsent
         self._handled = 0
         try:
-            while unsent:
-                pieces = list(unsent) if len(unsent) <= SEND_BUFFERS_MAX else [
-                    unsent[i] for i in range(SEND_BUFFERS_MAX)
-                ]  # fmt: skip
-                sent = self._socket.sendmsg(pieces) if self._unsent_bytes < MUCH_BYTES else self._send_much(pieces)
-                self._sent(sent)
+            while unsent.size_bytes:
+                pieces = unsent.pieces()
+                self._sent(
+                    self._socket.sendmsg(pieces) if unsent.size_bytes < MUCH_BYTES else self._send_much(pieces)
+                )
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
             self.close(f"sending failed: {error}")
         if self.closed:
             return
-        waits = bool(unsent) or (self._tls is not None and self._tls.read_waits_for_write)
+        waits = unsent.size_bytes > 0 or (self._tls is not None and self._tls.read_waits_for_write)
         if waits != self._is_writing:
             self._is_writing = waits
             if waits:
                 self.loop.add_writer(self._socket, self._writable)
             else:
                 self.loop.remove_writer(self._socket)
-        if self._ends and not unsent and not self._open:
+        if self._ends and not unsent.size_bytes and not self._open:
             self.close("done")
 
     def _send_much(self, pieces: list[Buffer]) -> int:
@@ -400,18 +396,8 @@ class Connection:
         if self.closed:
             return
         self.last_sent = self.host.loop.time()
-        self._unsent_bytes -= count
         self.host.traffic.sent_bytes += count
-        unsent = self._unsent
-        while count:
-            head = memoryview(unsent[0])
-            if head.nbytes > count:
-                unsent[0] = head.cast("B")[count:]
-                return
-            count -= head.nbytes
-            unsent.popleft()
-        while unsent and not memoryview(unsent[0]).nbytes:
-            unsent.popleft()
+        self._unsent.sent(count)
 
     def _writable(self) -> None:
         if self._tls is not None:
@@ -460,7 +446,7 @@ class Connection:
         """Read no more, and close when everything that came in is answered and sent."""
         self._ends = True
         self._read_if_room()
-        if not self._open and not self._unsent:
+        if not self._open and not self._unsent.size_bytes:
             self.close("done")
 
     def close(self, reason: str, level: int = logging.DEBUG) -> None:

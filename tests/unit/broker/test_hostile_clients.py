@@ -138,5 +138,5 @@ def test_who_reads_no_answers_is_read_no_more(cluster: Cluster, client: WireClie
             except BlockingIOError:
                 assert client.ask(ApiVersionsRequest(), 0).error_code == 0, "the others are served"
         held = [one for one in cluster.broker.connections.open if isinstance(one, Connection)]
-        assert max(one._unsent_bytes for one in held) <= UNSENT_BYTES_MAX + 2 * (1 << 20)
+        assert max(one._unsent.size_bytes for one in held) <= UNSENT_BYTES_MAX + 2 * (1 << 20)
         assert cluster.broker.held_bytes <= len(held) * 64 * 2 * len(request)
