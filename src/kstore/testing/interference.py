@@ -61,6 +61,8 @@ class Interference:
         self._broker = broker
         self._rules: list[Rule] = []
         self._late: dict[Timer, Callable[[], None]] = {}
+        self.let_goes = 0
+        """How often everything was let go."""
         self._usual = broker.dispatch
         broker.dispatch = self._take
 
@@ -80,6 +82,7 @@ class Interference:
     def let_go(self) -> None:
         """No rule holds any more, and what was held back goes out now."""
         self._rules.clear()
+        self.let_goes += 1
         late, self._late = self._late, {}
         for timer, act in late.items():
             timer.cancel()
@@ -162,10 +165,15 @@ def late(seconds: float) -> Deed:
     """Carry the request out, and hold its answer back."""
 
     def do(between: Interference, connection: Connection, frame: memoryview) -> None:
+        before = between.let_goes
+
         def finish(call: Call, buffers: Sequence[Buffer]) -> None:
             own = [bytes(one) for one in buffers]
             call.on_lost = None
-            between.later(seconds, lambda: connection.finish(call, own))
+            if between.let_goes == before:
+                between.later(seconds, lambda: connection.finish(call, own))
+            else:  # it was not there yet when everything was let go
+                connection.finish(call, own)
 
         between.carry_out(connection, frame, finish)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from kstore.wire.messages.groups import (
 from kstore.wire.messages.sessions import ApiVersionsRequest
 from kstore.wire.messages.topics import CreatableTopic, CreateTopicsRequest
 from kstore.wire.schema import Struct
+from support.until import until
 from support.wire_client import WireClient, fetch_request, produce_request
 
 PRODUCE, FETCH = 0, 1
@@ -48,13 +49,6 @@ def client(cluster: Cluster) -> Iterator[WireClient]:
     with WireClient(cluster.bootstrap) as made:
         make_topic(made, 2)
         yield made
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not what():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.005)
 
 
 def make_topic(client: WireClient, partitions: int) -> None:
@@ -126,6 +120,29 @@ def test_what_is_held_back_goes_out_when_the_broker_stops() -> None:
         until(lambda: cluster.broker.partition("t", 0).log_end_offset == 1)
         cluster.stop()
         assert client.receive(PRODUCE, 9).responses[0].partition_responses[0].error_code == 0
+
+
+def test_what_is_not_there_yet_when_the_broker_stops_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Cluster() as cluster, WireClient(cluster.bootstrap) as client:
+        make_topic(client, 1)
+        broker, go = cluster.broker, threading.Event()
+        partition = broker.partition("t", 0)
+        sync = partition.sync
+
+        def wait_and_sync() -> int:
+            go.wait(TIMEOUT_S)
+            return sync()
+
+        monkeypatch.setattr(partition, "sync", wait_and_sync)
+        cluster.delay_answers("Produce", 3600.0)
+        client.post(produce_request("t", encode_batches([b"a"])), 9)
+        until(lambda: partition.log_end_offset == 1)
+        stopping = threading.Thread(target=cluster.stop)
+        stopping.start()
+        until(lambda: broker.is_stopping)
+        go.set()
+        assert client.receive(PRODUCE, 9).responses[0].partition_responses[0].error_code == 0
+        stopping.join()
 
 
 def test_dropped_connections(cluster: Cluster, client: WireClient) -> None:
