@@ -87,21 +87,17 @@ cdef class FrameReader:
 
         A `lock`, which has to be held, is let go of meanwhile.
         """
-        cdef ssize_t count = -1
+        cdef ssize_t count
         cdef size_t room
-        cdef int error = 0
-        cdef bint held
+        cdef int error
         self.make_room()
         room = self.capacity - self.end
         if lock is not None:
+            lock.release()
             with nogil:
-                held = lock.leave()
-                if held:
-                    count = recv(fd, self.data + self.end, room, 0)
-                    error = errno
-                    lock.take()
-            if not held:
-                raise UsageError("this thread does not hold the lock")
+                count = recv(fd, self.data + self.end, room, 0)
+                error = errno
+                lock.take()
         elif room > GIL_HELD_BYTES_MAX:
             with nogil:
                 count = recv(fd, self.data + self.end, room, 0)

@@ -12,4 +12,3 @@ cdef class Lock:
     cdef pthread_mutex_t mutex
 
     cdef bint take(self) noexcept nogil
-    cdef bint leave(self) noexcept nogil

@@ -90,10 +90,6 @@ cdef class Lock:
                 ks_pause()
         return pthread_mutex_lock(&self.mutex) == 0
 
-    cdef bint leave(self) noexcept nogil:
-        """Let the next one have it; False where this thread does not have it."""
-        return pthread_mutex_unlock(&self.mutex) == 0
-
     def acquire(self):
         """Have it, sooner or later. Raises `UsageError` where this thread has it already."""
         cdef bint taken = pthread_mutex_trylock(&self.mutex) == 0
@@ -105,7 +101,7 @@ cdef class Lock:
 
     def release(self):
         """Let the next one have it. Raises `UsageError` where this thread does not have it."""
-        if not self.leave():
+        if pthread_mutex_unlock(&self.mutex) != 0:
             raise UsageError("this thread does not hold the lock")
 
     def __enter__(self):
@@ -122,9 +118,8 @@ def send_away(Lock lock not None, int fd, list pieces not None):
     cdef Py_buffer[PIECES_MAX] views
     cdef iovec[PIECES_MAX] places
     cdef msghdr message
-    cdef int count = 0, error = 0, i
-    cdef ssize_t sent = -1
-    cdef bint held
+    cdef int count = 0, error, i
+    cdef ssize_t sent
     cdef Py_buffer* view
     try:
         for piece in pieces[:PIECES_MAX]:
@@ -133,20 +128,17 @@ def send_away(Lock lock not None, int fd, list pieces not None):
             places[count].iov_base = view.buf
             places[count].iov_len = view.len
             count += 1
+        memset(&message, 0, sizeof(msghdr))
+        message.msg_iov = places
+        message.msg_iovlen = count
+        lock.release()
         with nogil:
-            memset(&message, 0, sizeof(msghdr))
-            message.msg_iov = places
-            message.msg_iovlen = count
-            held = lock.leave()
-            if held:
-                sent = sendmsg(fd, &message, MSG_NOSIGNAL)
-                error = errno
-                lock.take()
+            sent = sendmsg(fd, &message, MSG_NOSIGNAL)
+            error = errno
+            lock.take()
     finally:
         for i in range(count):
             PyBuffer_Release(&views[i])
-    if not held:
-        raise UsageError("this thread does not hold the lock")
     if sent < 0:
         raise OSError(error, "sending failed")
     return sent

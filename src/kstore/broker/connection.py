@@ -10,7 +10,7 @@ Invariants
    broker holds more request bytes than it may: the client's TCP window does the rest.
 3. Buffers go to the kernel as they are, by sendmsg; none is changed or copied here while it waits.
 4. After `close` nothing is sent, and every open request has been told.
-5. Where much is moved the lock is let go of meanwhile (`go_away`), but only where the loop called because of this very
+5. Where much is moved the lock is let go of meanwhile (`_go_away`), but only where the loop called because of this very
    socket: who answers calls of others may be in the middle of something. Others may finish calls of this connection
    then, and close it: both is done when its thread is back.
 """
@@ -21,7 +21,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kstore._native.turns import send_away
 from kstore.broker.unsent import Unsent
@@ -55,6 +55,8 @@ UNSENT_BYTES_TOGETHER = 16 << 10
 sendmsg wakes the client. More would let a client that fills a window of requests stand idle until all are answered."""
 MUCH_BYTES = 64 << 10
 """What takes so long to move that others are served meanwhile."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -213,12 +215,12 @@ class Connection:
         self._read_if_room()
 
     def _receive(self) -> int:
-        if not self._reader.expects_much or not self.go_away():
+        if not self._reader.expects_much or not self._go_away():
             return self._reader.receive(self._fd)
         try:
             return self._reader.receive(self._fd, self.loop.lock)
         finally:
-            self.come_back()
+            self._come_back()
 
     def _receive_decrypted(self, tls: TlsChannel) -> int:
         """As `FrameReader.receive`, through TLS."""
@@ -385,12 +387,12 @@ class Connection:
             self.close("done")
 
     def _send_much(self, pieces: list[Buffer]) -> int:
-        if not self.go_away():
+        if not self._go_away():
             return self._socket.sendmsg(pieces)
         try:
             return send_away(self.loop.lock, self._fd, pieces)
         finally:
-            self.come_back()
+            self._come_back()
 
     def _sent(self, count: int) -> None:
         if self.closed:
@@ -412,8 +414,22 @@ class Connection:
 
     # -- with others ----------------------------------------------------------------------------------------
 
-    def go_away(self) -> bool:
-        """The lock will be let go of to move much; True: `come_back` has to follow. False, where others have to wait:
+    def beside_others(self, work: Callable[[], T]) -> T:
+        """Do what takes long and needs nothing of the broker, with the lock let go of where that may be; the connection
+        may be closed afterwards.
+        """
+        if not self._go_away():
+            return work()
+        lock = self.loop.lock
+        lock.release()
+        try:
+            return work()
+        finally:
+            lock.acquire()
+            self._come_back()
+
+    def _go_away(self) -> bool:
+        """The lock will be let go of to move much; True: `_come_back` has to follow. False, where others have to wait:
         who called is not done with what it changes, or the socket is encrypted.
         """
         if self._tls is not None or self._is_away or not self._may_go:
@@ -421,7 +437,7 @@ class Connection:
         self._is_away = self._was_away = True
         return True
 
-    def come_back(self) -> None:
+    def _come_back(self) -> None:
         """The lock is held again; the connection may be closed now."""
         self._is_away = False
         if self._end is not None:

@@ -67,16 +67,8 @@ class ProduceTarget(NamedTuple):
         ):
             return False
         size_bytes = len(run)
-        if size_bytes >= MUCH_BYTES and connection.go_away():
-            lock = connection.loop.lock
-            lock.release()
-            try:
-                appended = partition.append_batches(run, durable=False)
-            finally:
-                lock.acquire()
-                connection.come_back()
-        else:
-            appended = partition.append_batches(run, durable=False)
+        append = partial(partition.append_batches, run, durable=False)
+        appended = connection.beside_others(append) if size_bytes >= MUCH_BYTES else append()
         answers: Sequence[Buffer] = ()
         if self.acks != 0:
             append_time_ms = appended.timestamp_ms if config.message_timestamp_type == "LogAppendTime" else -1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import kstore
 from kstore.errors import StorageError
 from kstore.testing.cluster import Cluster
 from kstore.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
+from support.until import until
 from support.wire_client import WireClient, produce_request
 
 QUIET = {"log.flush.scheduler.interval.ms": 0}
@@ -161,8 +161,3 @@ def test_a_commit_is_answered_after_its_sync(tmp_path: Path) -> None:
         assert not answered(client)
         gate.opened.set()
         assert client.receive(8, 9).topics[0].partitions[0].error_code == 0
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        continue

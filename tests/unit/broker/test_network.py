@@ -9,8 +9,7 @@ import random
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from kstore.broker.connection import Connection
 from kstore.testing.cluster import Cluster
 from kstore.wire.codec import encode_request
 from kstore.wire.messages.metadata import MetadataRequest
+from support.until import until
 from support.wire_client import WireClient, fetch_request, produce_request
 
 LARGE = kstore.encode_batches([bytes(10_000)] * 8)
@@ -31,13 +31,6 @@ TIMEOUT_S = 30.0
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not is_so():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.001)
 
 
 def network_threads() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from kstore.wire.codec import encode_request
 from kstore.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from kstore.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from kstore.wire.messages.topics import DeleteTopicsRequest
+from support.until import until
 from support.wire_client import WireClient, fetch_request, produce_request
 
 NOW_MS = int(time.time() * 1000)
@@ -149,13 +149,6 @@ def test_a_fetch_at_the_end_still_waits(cluster: Cluster, client: WireClient, ta
     assert sum(taken) >= 1
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.001)
-
-
 def waited_for(path: Path, version: int, isolation: int) -> list[bytes]:
     """Answers to fetches at the end of a topic, each of which waits: for records, for its time, for enough bytes."""
     with Cluster(directory=str(path)) as cluster, WireClient(cluster.bootstrap) as client:
@@ -214,12 +207,17 @@ def test_waiting_ends_the_same(
     assert short == waited_for(copy, version, isolation)
 
 
-def test_who_waits_when_the_topic_goes_is_told(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
-    client.make_topic("orders")
-    client.produce("orders", [b"x"], acks=1)
+def park_at_the_end(cluster: Cluster, client: WireClient) -> None:
+    """The second fetch is known by the first one, and waits."""
     client.fetch("orders", 0, max_wait_ms=60_000)
     client.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
     until(lambda: len(cluster.broker.waiting) == 1)
+
+
+def test_who_waits_when_the_topic_goes_is_told(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
+    client.make_topic("orders")
+    client.produce("orders", [b"x"], acks=1)
+    park_at_the_end(cluster, client)
     with WireClient(cluster.bootstrap) as other:
         other.ask(DeleteTopicsRequest(topic_names=["orders"], timeout_ms=1000), 5)
     assert client.receive(1, 12).responses[0].partitions[0].error_code == 3
@@ -230,9 +228,7 @@ def test_a_client_that_goes_while_it_waits_is_forgotten(cluster: Cluster, client
     client.make_topic("orders")
     client.produce("orders", [b"x"], acks=1)
     with WireClient(cluster.bootstrap) as other:
-        other.fetch("orders", 0, max_wait_ms=60_000)
-        other.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
-        until(lambda: len(cluster.broker.waiting) == 1)
+        park_at_the_end(cluster, other)
         assert sum(taken) == 1
     until(lambda: not len(cluster.broker.waiting))
     assert client.produce("orders", [b"y"], acks=1).error_code == 0
@@ -241,9 +237,7 @@ def test_a_client_that_goes_while_it_waits_is_forgotten(cluster: Cluster, client
 def test_a_stop_answers_who_waits(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
     client.make_topic("orders")
     client.produce("orders", [b"x"], acks=1)
-    client.fetch("orders", 0, max_wait_ms=60_000)
-    client.post(fetch_request("orders", 1, max_wait_ms=60_000), 12)
-    until(lambda: len(cluster.broker.waiting) == 1)
+    park_at_the_end(cluster, client)
     cluster.stop()
     found = client.receive(1, 12).responses[0].partitions[0]
     assert (found.error_code, found.high_watermark, len(found.records)) == (0, 1, 0)
