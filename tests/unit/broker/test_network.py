@@ -18,6 +18,7 @@ import kstore
 from kstore.broker import connection as connections
 from kstore.broker import repeated_produce
 from kstore.broker.connection import Connection
+from kstore.errors import UsageError
 from kstore.testing.cluster import Cluster
 from kstore.wire.codec import encode_request
 from kstore.wire.messages.metadata import MetadataRequest
@@ -217,11 +218,21 @@ def test_who_is_closed_while_its_batches_are_written_leaves_nothing_open(
             assert not served.closed
         return append_batches(*given, **named)  # type: ignore[arg-type]
 
+    lost, held = broker.lost, []
+
+    def noted(one: Connection) -> None:
+        with pytest.raises(UsageError, match="already"):
+            broker.loop.lock.acquire()
+        held.append(one)
+        lost(one)
+
+    monkeypatch.setattr(broker, "lost", noted)
     monkeypatch.setattr(partition, "append_batches", closed_meanwhile)
     client.post(produce_request("orders", LARGE, acks=1), 9)
     assert client.is_closed_by_broker()
-    until(lambda: served.closed)
-    assert (partition.log_end_offset, broker.held_bytes) == (16, 0)
+    until(lambda: len(held) == 1)  # with the lock held
+    assert held == [served]
+    assert (partition.log_end_offset, broker.held_bytes, served.closed) == (16, 0, True)
 
 
 def test_who_answers_others_keeps_the_lock(

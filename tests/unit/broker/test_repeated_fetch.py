@@ -244,6 +244,18 @@ def test_a_stop_answers_who_waits(cluster: Cluster, client: WireClient, taken: l
     assert sum(taken) == 1
 
 
+def test_nobody_is_parked_by_a_broker_that_stops(cluster: Cluster, client: WireClient, taken: list[int]) -> None:
+    client.make_topic("orders")
+    client.produce("orders", [b"x"], acks=1)
+    client.fetch("orders", 0, max_wait_ms=60_000)
+    cluster.broker._stopping = True
+    try:
+        assert client.fetch("orders", 1, max_wait_ms=60_000).error_code == 0
+    finally:
+        cluster.broker._stopping = False
+    assert sum(taken) == 0
+
+
 def test_a_deleted_topic_is_not_read(cluster: Cluster, client: WireClient) -> None:
     client.make_topic("orders")
     client.produce("orders", [b"x"], acks=1)
