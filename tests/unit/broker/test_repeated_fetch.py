@@ -58,8 +58,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def requests(rng: random.Random, ids: dict[str, bytes]) -> list[tuple[FetchRequest, int]]:
-    """Fetches and their versions; most of them like the one before."""
-    found = []
+    """Fetches and their versions; most of them like the one before, and those at the front surely."""
+    found = [(fetch_request("small", offset), 12) for offset in range(16)]
     for _ in range(40):
         version = rng.randrange(4, 19)
         topic = rng.choice(("small", "small", "large", "decided", "absent"))
